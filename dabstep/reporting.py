@@ -103,7 +103,7 @@ def read_runs(logs: Sequence[Path], labels: Sequence[str] = ()) -> list[Run]:
 
     Raises ValueError where labels and logs do not count the same.
     """
-    from results.from_log import Unscored, result_from_log
+    from results.from_log import Unscored, read_log, result_from_log
     from results.table import name_of
 
     if labels and len(labels) != len(logs):
@@ -113,7 +113,8 @@ def read_runs(logs: Sequence[Path], labels: Sequence[str] = ()) -> list[Run]:
         try:
             row = result_from_log(log, checkpoint=labels[number] if labels else _epoch_label(log))
         except Unscored as unscored:
-            runs.append(Run(labels[number] if labels else log.stem, log, None, str(unscored)))
+            label = labels[number] if labels else _epoch_label(log) or read_log(log)[0].eval.model
+            runs.append(Run(label, log, None, str(unscored)))
         else:
             runs.append(Run(name_of(row), log, row))
     return runs
