@@ -18,6 +18,7 @@ from inspect_ai import Task, task
 from inspect_ai.agent import Agent, agent
 from inspect_ai.solver import Solver, solver
 
+import dabstep.study_runs
 import harness.agent
 import harness.kernel.bwrap_sandbox
 import harness.models.checkpoint
