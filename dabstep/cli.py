@@ -8,7 +8,7 @@
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
     dabstep card LOG...              a model card's section of results, and the Hub's .eval_results
     dabstep report LOG...            one HTML page of some logs: table, comparison, cost, notebooks
-    dabstep register-entry FOLDER    an entry for the register of Inspect Evals
+    dabstep register-entry FOLDER    entries for the register of Inspect Evals
     dabstep compare LOG LOG...       can a difference be seen, question by question
     dabstep record                   rows for the committed ledger
     dabstep doctor                   what this machine can and cannot do
@@ -233,17 +233,17 @@ def record(
 
 @app.command("register-entry")
 def register_entry(
-    output: Annotated[Path, typer.Argument(help="Folder for eval.yaml, such as register/dabstep of a fork.")],
+    output: Annotated[Path, typer.Argument(help="Folder for TASK/eval.yaml, such as register/ of a fork.")],
     repository: Annotated[str, typer.Option(help="This code's address: https://github.com/OWNER/NAME.")],
     contributor: Annotated[list[str], typer.Option(help="GitHub name of who made it; may be repeated.")],
     commit: Annotated[str | None, typer.Option(help="All 40 digits; else this checkout's commit.")] = None,
 ) -> None:
-    """Write the entry by which DABStep's tasks are listed in the register of Inspect Evals. Nothing is sent."""
-    from tasks.register_entry import register_entry as entry_for
-    from tasks.register_entry import write_register_entry
+    """Write the entries by which DABStep's tasks are listed in the register of Inspect Evals. Nothing is sent."""
+    from tasks.register_entry import register_entries, write_register_entries
 
     try:
-        typer.echo(str(write_register_entry(output, entry_for(repository, contributor, commit))))
+        for path in write_register_entries(output, register_entries(repository, contributor, commit)):
+            typer.echo(str(path))
     except ValueError as error:
         raise _fail(error) from None
 

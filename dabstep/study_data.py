@@ -29,7 +29,7 @@ def log_question_set(folder: Path, figures: Mapping[str, Any], thrown_away: Mapp
     with study.harmless("log the question set"):
         run = study.start_run("data", f"worlds {folder.name}", figures)
         if run is not None:
-            run.table("drawn again", ("reason", "draws"), sorted(thrown_away.items()))
+            run.table("thrown_away", ("reason", "draws"), sorted(thrown_away.items()))
             run.made(Content("dataset", question_set_hash(folder), {"name": folder.name, **figures}))
             run.finish()
 

@@ -1,7 +1,7 @@
 """Evaluations as runs of a study (`harness/study.py`): the hook by which Inspect tells of them.
 
-An evaluation's run has a point of progress for each finished sample (nothing for a model call), and at its end the score
-with k, n, errors and interval, a table of its questions, and its place between the data set, the model and the log.
+An evaluation's run has a point of progress for each finished sample (nothing for a model call), and at its end the
+score with k, n, errors and interval, a table of its questions, and its place between the data, the model and the log.
 `inspect eval-retry` goes on in the same run. A killed evaluation leaves its settings and its progress.
 Inspect finds the hook by `dabstep/_registry.py`. The log stays the only record: everything here is a view of it.
 """

@@ -9,11 +9,11 @@ WANDB_PROJECT ("dabstep" unless set), WANDB_ENTITY, WANDB_DIR, WANDB_MODE. Witho
 offline in `wandb/` (`wandb sync` uploads them later); without the `wandb` package nothing is logged. Both are said once.
 
 A dashboard must not cost what it shows: `harmless()` turns every failure of it into one warning a process. No command
-line, no code, no output of the terminal and no description of the machine is sent.
+line, no code, no output of the terminal and no name of the machine is sent.
 
 What a run made or used is an artifact named after the hash of its contents (`Content`), so that equal contents are one
-artifact wherever they were seen, and W&B's graph leads from data over models to evaluations. Weights are never uploaded
-by this module (TRL's WANDB_LOG_MODEL does that); a model's artifact holds the hash of its weights.
+artifact wherever they were seen, and W&B's graph leads from data over models to evaluations. Weights are never
+uploaded by this module (TRL's WANDB_LOG_MODEL does that); a model's artifact holds the hash of its weights.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Content:
 
 
 class StudyRun:
-    """One W&B run of a study; it does no more than its owner asks, and reaches the network only in W&B's own process."""
+    """One W&B run of a study. Only W&B's own process reaches the network, and only for what is logged here."""
 
     def __init__(self, run: WandbRun) -> None:
         self._run = run
@@ -163,7 +163,6 @@ def _init(
         disable_git=True,
         save_code=False,
         x_disable_meta=True,
-        x_disable_machine_info=True,
         init_timeout=INIT_TIMEOUT_S,
     )
     study = os.environ[VARIABLE].strip()

@@ -4,8 +4,8 @@
     trainer.train()
     if run is not None: run.finish()
 
-The training set is the run's input, every saved checkpoint one of its outputs, by the hashes that evaluations state. The
-run's id is kept in the output folder: `--resume_from_checkpoint` goes on in the run that was broken off.
+The training set is the run's input, every saved checkpoint one of its outputs, by the hashes that evaluations state.
+The run's id is kept in the output folder: `--resume_from_checkpoint` goes on in the run that was broken off.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class OfflineRun:
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of a logged table."""
-        [logged] = [point[name] for point in self.history if name in point]
-        table = json.loads((self.folder / "files" / logged["path"]).read_text())
+        [path] = [point[f"{name}/path"] for point in self.history if f"{name}/path" in point]
+        table = json.loads((self.folder / "files" / path).read_text())
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
     def used(self) -> dict[str, Artifact]:
@@ -88,7 +88,7 @@ def _read_run(file: Path) -> OfflineRun:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The records of a .wandb file: LevelDB's log format after seven bytes. A torn end, as a kill leaves it, is left."""
+    """The records of a .wandb file: LevelDB's log format after seven bytes. A torn end (a kill) is left."""
     assert data[:4] == b":W&B"
     begun, place = b"", 7
     while True:

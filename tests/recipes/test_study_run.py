@@ -1,4 +1,4 @@
-"""A training as a run of a study: its curve by TRL's own callback, its training set and its checkpoints as artifacts."""
+"""A training as a run of a study: TRL's own curve, the training set and the checkpoints as artifacts."""
 
 from __future__ import annotations
 
