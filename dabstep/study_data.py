@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from inspect_ai.log import read_eval_log
 
 from dabstep.study_runs import log_content
@@ -32,6 +33,7 @@ def log_question_set(folder: Path, figures: Mapping[str, Any], thrown_away: Mapp
             run.table("thrown_away", ("reason", "draws"), sorted(thrown_away.items()))
             run.made(Content("dataset", question_set_hash(folder), {"name": folder.name, **figures}))
             run.finish()
+            typer.echo(f"W&B: {run.place}")
 
 
 def log_training_set(folder: Path, logs: Sequence[Path], card: Card) -> None:
@@ -45,3 +47,4 @@ def log_training_set(folder: Path, logs: Sequence[Path], card: Card) -> None:
                 run.used(log_content(read_eval_log(log, header_only=True)))
             run.made(Content("training-set", card.sha256, asdict(card)))
             run.finish()
+            typer.echo(f"W&B: {run.place}")

@@ -6,7 +6,8 @@
 
 Off, and W&B never imported, unless `DABSTEP_STUDY` names the study. The rest is said by W&B's own variables:
 WANDB_PROJECT ("dabstep" unless set), WANDB_ENTITY, WANDB_DIR, WANDB_MODE. Without a key for W&B the runs are kept
-offline in `wandb/` (`wandb sync` uploads them later); without the `wandb` package nothing is logged. Both are said once.
+offline in `wandb/` (`wandb sync` uploads them later), as they are where W&B cannot be reached; without the `wandb`
+package nothing is logged. Each is said once.
 
 A dashboard must not cost what it shows: `harmless()` turns every failure of it into one warning a process. No command
 line, no code, no output of the terminal and no name of the machine is sent.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DABSTEP_STUDY"
 PROJECT = "dabstep"
-INIT_TIMEOUT_S = 30.0
+INIT_TIMEOUT_S = 20.0
 LONGEST_GROUP = 128
 LONGEST_NAME = 128
 
@@ -73,6 +74,11 @@ class StudyRun:
     def id(self) -> str:
         """W&B's id of the run."""
         return str(self._run.id)
+
+    @property
+    def place(self) -> str:
+        """Where the run is: its address, or its folder where it is kept offline."""
+        return str(Path(self._run.dir).parent if self._run.offline else self._run.url)
 
     def progress(self, figures: Mapping[str, float]) -> None:
         """Add a point to the run's history."""
@@ -120,16 +126,11 @@ def start_run(
         run_id: A run with this id is gone on with where there is one (see `id_of`).
         only: The process has no other run, and libraries in it (TRL) log to this one.
     """
+    run = None
     with harmless("start a run"):
-        if not asked_for():
-            return None
-        try:
-            import wandb
-        except ImportError:
-            say_once("the package wandb is not installed, so nothing is logged: pip install 'dabstep[wandb]'")
-            return None
-        return StudyRun(_init(wandb, _mode(wandb), job, name, config, run_id, only))
-    return None
+        if asked_for():
+            run = _start(job, name, config, run_id, only)
+    return run
 
 
 @contextmanager
@@ -154,8 +155,25 @@ def id_of(*parts: str) -> str:
     return hashlib.sha256(json.dumps([study, *parts]).encode()).hexdigest()[:16]
 
 
+def _start(job: Job, name: str, config: Mapping[str, Any], run_id: str | None, only: bool) -> StudyRun | None:
+    try:
+        import wandb
+    except ImportError:
+        say_once("the package wandb is not installed, so nothing is logged: pip install 'dabstep[wandb]'")
+        return None
+    mode = _mode(wandb)
+    try:
+        run = _init(wandb, mode, job, name, config, run_id, only)
+    except wandb.Error as error:
+        if mode == "offline":
+            raise
+        say_once(f"W&B cannot be reached ({type(error).__name__}), so the run is kept offline in wandb/")
+        run = _init(wandb, "offline", job, name, config, run_id, only)
+    return StudyRun(run)
+
+
 def _init(
-    wandb: Any, mode: str | None, job: Job, name: str, config: Mapping[str, Any], run_id: str | None, only: bool
+    wandb: Any, mode: str, job: Job, name: str, config: Mapping[str, Any], run_id: str | None, only: bool
 ) -> WandbRun:
     settings = wandb.Settings(
         console="off",
@@ -181,15 +199,16 @@ def _init(
     return run
 
 
-def _mode(wandb: Any) -> str | None:
-    """None leaves W&B's own choice; "offline" where it would ask for a key."""
+def _mode(wandb: Any) -> str:
+    """W&B's own mode, but "offline" where it would ask for a key."""
     from wandb.sdk.lib.wbauth import read_netrc_auth
 
     settings = wandb.setup().settings
-    if settings.mode is not None:
-        return str(settings.mode)
+    mode = str(settings.mode)
+    if mode != "online":
+        return mode
     if settings.api_key or settings.identity_token_file or read_netrc_auth(host=settings.base_url):
-        return None
+        return mode
     say_once("there is no W&B key, so the runs are kept offline in wandb/ (later: `wandb login`, `wandb sync`)")
     return "offline"
 

@@ -44,6 +44,7 @@ def attach(trainer: SFTTrainer, recipe: Mapping[str, Any], base_model: str) -> S
     run = study.start_run("train", args.run_name or output.name, {"recipe": dict(recipe)}, run_id=before, only=True)
     if run is None:
         return None
+    print(f"W&B: {run.place}")
     with study.harmless("keep the run's id"):
         output.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(kept.name + ".partial")

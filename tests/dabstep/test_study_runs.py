@@ -83,7 +83,7 @@ def test_the_making_and_the_evaluation_of_a_question_set_are_linked_runs_of_one_
 ) -> None:
     address, visits = server
     network = {"WANDB_BASE_URL": address, "HTTPS_PROXY": address, "HTTP_PROXY": address}
-    environment = study_environment | network
+    environment = study_environment | network | {"OPENAI_API_KEY": "secret-7391"}
     questions, logs = tmp_path / "practice", tmp_path / "logs"
     command("dabstep", "worlds", str(questions), "--count", str(QUESTIONS), "--worlds", "2", environment=environment)
     begun = time.monotonic()
@@ -131,6 +131,9 @@ def test_the_making_and_the_evaluation_of_a_question_set_are_linked_runs_of_one_
     assert training_set.made()["training-set"].metadata == {"digest": card["sha256"], **card}
     assert training_set.summary["rows"] == QUESTIONS
 
+    written = b"".join(file.read_bytes() for file in (tmp_path / "wandb").rglob("*") if file.is_file())
+    assert b"secret-7391" not in written
+    assert b"--log-dir" not in written  # no command line, where a key may stand
     assert visits == []
     assert took < 120
 
@@ -145,6 +148,24 @@ def test_a_study_without_a_key_is_kept_offline_and_says_so_once(
     assert "wandb sync" in ran.stderr
     [run] = offline_runs(tmp_path)
     assert run.group == "muon-or-adamw"
+
+
+@pytest.mark.slow
+def test_a_study_whose_server_cannot_be_reached_is_kept_offline_and_says_so_once(
+    tmp_path: Path,
+    study_environment: dict[str, str],
+    offline_runs: Callable[[Path], list[Any]],
+    server: tuple[str, list[Any]],
+) -> None:
+    address, visits = server
+    environment = {**study_environment, "WANDB_BASE_URL": address, "WANDB_API_KEY": "a" * 40, "HOME": str(tmp_path)}
+    del environment["WANDB_MODE"]
+    ran = command("dabstep", "worlds", str(tmp_path / "set"), "--count", "2", "--worlds", "1", environment=environment)
+    assert visits
+    assert (ran.stdout + ran.stderr).count("W&B cannot be reached") == 1
+    [run] = offline_runs(tmp_path)
+    assert run.made()["dataset"].metadata["questions"] == 2
+    assert str(run.folder) in ran.stdout
 
 
 def test_without_a_study_nothing_is_logged_and_wandb_is_not_imported(tmp_path: Path) -> None:
