@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 VARIABLE = "DABSTEP_STUDY"
 PROJECT = "dabstep"
 INIT_TIMEOUT_S = 20.0
+FLUSH_S = 1.0  # what a kill may take from an offline run (W&B's own: 15)
 LONGEST_GROUP = 128
 LONGEST_NAME = 128
 
@@ -182,6 +183,7 @@ def _init(
         save_code=False,
         x_disable_meta=True,
         init_timeout=INIT_TIMEOUT_S,
+        x_transaction_log_flush_interval=FLUSH_S,
     )
     study = os.environ[VARIABLE].strip()
     run: WandbRun = wandb.init(

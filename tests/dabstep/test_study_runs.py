@@ -212,27 +212,26 @@ def test_a_killed_evaluation_leaves_its_progress_and_its_retry_goes_on_in_the_sa
     questions, logs = tmp_path / "set", tmp_path / "logs"
     write_question_set(questions, draw_questions("training", 120, 6))
     program, *arguments = played(questions, logs)
-    progress = tmp_path / "progress"
     running = subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments, "--max-samples", "1", "--log-buffer", "1"],
         cwd=REPOSITORY,
-        env={**_without_study(), **study_environment, "DABSTEP_PROGRESS": str(progress)},
+        env={**_without_study(), **study_environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not (progress.exists() and progress.read_bytes().count(b"\n") >= 20):
+    while not any(len(run.history) >= 5 for run in offline_runs(tmp_path)):
         assert time.monotonic() < deadline
         assert running.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.5)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     [killed] = offline_runs(tmp_path)
     assert killed.group == "muon-or-adamw"
     assert killed.config["samples"] == 120
     assert 1 <= killed.history[-1]["progress/finished"] < 120
-    assert killed.exit_code is None
+    assert "n" not in killed.summary
 
     [file] = logs.glob("*.eval")
     command("inspect", "eval-retry", str(file), "--log-dir", str(logs), environment=study_environment)
