@@ -21,6 +21,7 @@ from inspect_ai.solver import Solver, solver
 import harness.agent
 import harness.kernel.bwrap_sandbox
 import harness.models.checkpoint
+import harness.prices
 import harness.progress
 import harness.scoring
 import tasks.dabstep
