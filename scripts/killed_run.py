@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
 from rich.console import Console
+from scripted_model import MODEL, PRICE
 
 from pipeline.worlds.build import draw_questions, write_question_set
 from results.from_log import result_from_log
@@ -53,7 +54,7 @@ class Study:
         self.folder, self.count, self.console = folder, count, console
         self.random = random.Random(seed)
         self.questions = folder / "questions"
-        self.environment = _environment(folder)
+        self.environment = environment(folder)
         os.environ["XDG_DATA_HOME"] = self.environment["XDG_DATA_HOME"]  # where Inspect's sample buffers lie
         write_question_set(self.questions, draw_questions("held-out", count, max(1, count // 15), seed))
 
@@ -62,7 +63,7 @@ class Study:
         shared = ["--log-dir", str(self.folder / name), "--display", "none", "--max-samples", str(AT_ONCE)]
         if resume is None:
             given = ["-T", f"questions={self.questions}", "-T", "comments=never", "-M", f"questions={self.questions}"]
-            given += ["-M", f"journal={self.journal(name)}", "--model", "scripted/model", "--temperature", "0.5"]
+            given += ["-M", f"journal={self.journal(name)}", "--model", f"scripted/{MODEL}", "--temperature", "0.5"]
             command = ["eval", "dabstep/generated_qa", *given, *shared]
         else:
             command = ["eval-retry", str(resume), *shared]
@@ -128,17 +129,20 @@ class Study:
             raise SystemExit(f"{name} failed: {(self.folder / f'{name}.out').read_text()[-3000:]}")
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """That of the runs: Inspect finds the scripted model by an entry point, and keeps its data in the folder."""
+def environment(folder: Path) -> dict[str, str]:
+    """That of the runs: Inspect finds the scripted model by an entry point and its price in a file, and keeps its own
+    data in the folder."""
     plugin = folder / "plugin" / "scripted_model-1.dist-info"
     plugin.mkdir(parents=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: scripted_model\nVersion: 1\n")
     (plugin / "entry_points.txt").write_text("[inspect_ai]\nscripted_model = scripted_model\n")
     (folder / "tmp").mkdir()
+    (folder / "prices.json").write_text(json.dumps({MODEL: PRICE.model_dump()}))
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, plugin.parent))),
         "XDG_DATA_HOME": str(folder / "data"),
+        "INSPECT_EVAL_MODEL_COST_CONFIG": str(folder / "prices.json"),
         "TMPDIR": str(folder / "tmp"),
     }
 

@@ -1,10 +1,11 @@
-"""A model by script, as a provider of Inspect's: it plays each question's solution, has a price, and keeps a journal.
+"""A model by script, as a provider of Inspect's: it plays each question's solution and keeps a journal of its calls.
 
-    inspect eval dabstep/generated_qa --model scripted/model -M questions=FOLDER -M journal=FILE -M wrong=10
+    inspect eval dabstep/generated_qa --model scripted/openai/gpt-4o -M questions=FOLDER -M journal=FILE -M wrong=10
 
 Of every `wrong` questions one, chosen by its id, gets a wrong answer, the same every time. Each call appends a line to
-the journal when it is asked and one when it is answered, so that calls that a kill swallowed can be told. Inspect finds
-it by an entry point that `killed_run.py` writes beside it: for tests and measurements only.
+the journal when it is asked and one when it is answered, so that calls that a kill swallowed can be told. The name
+after `scripted/` is that of a model that Inspect knows, so that it can have a price. Inspect finds the provider by an
+entry point that `killed_run.py` writes: for tests and measurements only.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ from inspect_ai.model import (
     GenerateConfig,
     ModelAPI,
     ModelCost,
-    ModelInfo,
     ModelOutput,
     ModelUsage,
     modelapi,
-    set_model_info,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from harness.records import Question, read_questions
 
+MODEL = "openai/gpt-4o"
 PRICE = ModelCost(input=2.0, output=8.0, input_cache_write=0.0, input_cache_read=0.0)
 
 
@@ -58,7 +58,6 @@ class Scripted(ModelAPI):
         self.questions: dict[str, Question] = {question.id: question for question in read_questions(Path(questions))}
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.wrong, self.delay = wrong, delay
-        set_model_info(f"scripted/{model_name}", ModelInfo(cost=PRICE))
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig

@@ -36,7 +36,7 @@ def never_ends(*_: Any) -> ModelOutput:
 @pytest.mark.parametrize(
     ("limit", "value", "named", "calls"),
     [
-        ("turn_limit", 3, "turn", 3),
+        ("turn_limit", 3, "turn", 4),
         ("token_limit", 2500, "token", 3),
         ("message_limit", 6, "message", None),
         ("time_limit", 1, "time", None),
@@ -67,6 +67,6 @@ def test_a_sample_that_runs_into_a_limit_is_wrong_and_not_an_error(
     assert (row.k, row.n, row.errors) == (0, 1, 0)
     assert row.settings[limit] == value
     assert (row.settings["temperature"], row.settings["seed"], row.seeds) == (0.5, 11, (11,))
-    if calls is not None:
+    if calls is not None:  # Inspect stops after the call that goes beyond the limit, which is paid for too
         assert row.tokens == 1010 * calls
         assert (row.cost_usd, row.cost_basis) == (pytest.approx(1.0 * calls), "prices")
