@@ -22,6 +22,7 @@ import dabstep.study_runs  # noqa: F401  # its hook
 import harness.agent
 import harness.kernel.bwrap_sandbox
 import harness.models.checkpoint
+import harness.prices
 import harness.progress
 import harness.scoring
 import tasks.dabstep
