@@ -29,7 +29,7 @@ from results.families import by_family
 from results.intervals import Share
 from results.notebook_html import prose
 from results.question_list import list_questions
-from results.table import NOT_GIVEN, columns, duration, name_of, share_of
+from results.table import NOT_GIVEN, columns, dollars, duration, name_of, share_of
 from results.verdict import verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -93,13 +93,13 @@ class Cost:
 def cost_of(row: Result) -> Cost:
     """The cost of a run; dollars only where every price was known."""
     asked, right = row.n or 0, row.k or 0
-    dollars = row.cost_usd
+    cost = row.cost_usd
     return Cost(
         name=name_of(row),
         tokens=NOT_GIVEN if row.tokens is None else f"{row.tokens:,}",
         tokens_each=NOT_GIVEN if row.tokens is None or not asked else f"{row.tokens / asked:,.0f}",
-        dollars=NOT_GIVEN if dollars is None else f"${dollars:,.2f}",
-        dollars_right=NOT_GIVEN if dollars is None or not right else f"${dollars / right:,.4f}",
+        dollars=dollars(row),
+        dollars_right=NOT_GIVEN if cost is None or not right else f"${cost / right:,.4f}",
         time=duration(row.wall_s),
     )
 

@@ -63,7 +63,7 @@ def columns(results: Sequence[Result]) -> list[Column]:
             Column("Time", lambda row: duration(row.wall_s)),
         ]
     if any(row.cost_usd is not None or row.cost_basis == "unpriced" for row in results):
-        shown.append(Column("Cost", _cost))
+        shown.append(Column("Cost", dollars))
     if any(remarks(row) for row in results):
         shown.append(Column("Remarks", remarks, figure=False))
     return shown
@@ -166,7 +166,7 @@ def _pass_at(row: Result, k: int) -> str:
     return NOT_GIVEN
 
 
-def _cost(row: Result) -> str:
+def dollars(row: Result) -> str:
     """Dollars, or why there are none."""
     if row.cost_usd is not None:
         return f"${row.cost_usd:,.2f}"
