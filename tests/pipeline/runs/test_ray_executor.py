@@ -10,7 +10,7 @@ from pipeline.runs.store import read_rows
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
-RAY = {"workers": 2, "memory_gb": 0.5, "stall_minutes": 0.3}
+RAY = {"workers": 2, "memory_gb": 0.5, "stall_minutes": 1.0}
 
 
 def rows_of(plan, stage: str) -> list:
