@@ -26,6 +26,7 @@ from pipeline.runs.store import read_rows
 
 STAGES = ("numbers", "cluster", "paid", "copies", "sorted")
 WORKERS = 2
+KILLS = 50
 
 
 def outcome(plan: Plan) -> dict[str, tuple[list, list]]:
@@ -73,57 +74,70 @@ def lose_marker(plan: Plan, stage: str, rank: int, and_rows: bool) -> None:
 
 @pytest.mark.slow
 def test_fifty_random_kills_lose_nothing_and_pay_at_most_what_was_in_flight(toy_plan, tmp_path: Path) -> None:
+    """A run that is complete before it was killed fifty times is followed by another, until there were fifty kills."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     draw = random.Random(seed)
-    provider = tmp_path / "provider"
-    rows = 3000
-    stages = {
-        "numbers": {"rows": rows},
-        "cluster": {},
-        "paid": {"provider": str(provider), "ledger": str(tmp_path / "ledger.db"), "milliseconds": 8},
-        "copies": {},
-        "sorted": {},
-    }
-    raw = {"tasks": 12, "local": {"workers": WORKERS, "attempts": 60}, "stages": stages}
-    config = tmp_path / "run.yaml"
-    config.write_text(yaml.safe_dump({"run": str(tmp_path / "killed"), **raw}))
-    killed = toy_plan(stages, run=str(tmp_path / "killed"), tasks=12)
     kills: Counter[str] = Counter()
+    while kills.total() < KILLS:
+        folder = tmp_path / f"run{kills.total()}"
+        folder.mkdir()
+        before = kills.copy()
+        again = killed_run(folder, toy_plan, draw, kills)
+        here = kills - before
+        print("killed", dict(here), "paid again", again)
+        assert again <= here["main"] * WORKERS + here["worker"]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+
+
+def killed_run(folder: Path, toy_plan, draw: random.Random, kills: Counter[str]) -> int:
+    """One run to its end, with kills on the way. Checks that its rows are right; how many calls were paid twice."""
+    provider = folder / "provider"
+    paid = {"provider": str(provider), "ledger": str(folder / "ledger.db"), "milliseconds": 20}
+    stages = {"numbers": {"rows": 2000}, "cluster": {}, "paid": paid, "copies": {}, "sorted": {}}
+    config = folder / "run.yaml"
+    shape = {"tasks": 12, "local": {"workers": WORKERS, "attempts": 60}}
+    config.write_text(yaml.safe_dump({"run": str(folder / "killed"), **shape, "stages": stages}))
+    killed = toy_plan(stages, run=str(folder / "killed"), **shape)
 
     process = start(config)
-    while sum(kills.values()) < 50:
-        time.sleep(draw.uniform(0.2, 1.2))
-        if process.poll() is not None:
-            assert process.returncode == 0, "ended by itself, and not well"
-            if not missing_ranks(killed, "sorted"):
-                break
-            process = start(config)
-            continue
-        workers = psutil.Process(process.pid).children()
+    while process.poll() is None and kills.total() < KILLS:
+        wait_for_workers(process)
+        time.sleep(draw.uniform(0, 1.5))
+        workers = children(process)
         if workers and draw.random() < 0.6:
             kill(draw.choice(workers).pid)
             kills["worker"] += 1
-        else:
+        elif process.poll() is None:
             kill(process.pid)
             process.wait()
             kills["main"] += 1
             process = start(config)
-    assert process.wait() == 0
-    print("kills", dict(kills))
+    assert process.wait() == 0, config.with_suffix(".log").read_text()[-2000:]
 
-    assert sum(kills.values()) == 50, f"the run was over before: {kills}"
-    undisturbed = toy_plan({**stages, "paid": {}}, run=str(tmp_path / "undisturbed"), tasks=12)
+    assert missing_ranks(killed, "sorted") == []
+    undisturbed = toy_plan({**stages, "paid": {}}, run=str(folder / "undisturbed"), **shape)
     for stage in STAGES:
         for rank in ([GATHER] if stage == "cluster" else []) + list(range(undisturbed.context(stage).tasks)):
             run_unit(undisturbed, stage, rank)
     assert outcome(killed) == outcome(undisturbed)
+    assert not list((folder / "killed").rglob("*.partial"))
     asked = Counter(provider.read_text().splitlines())
-    paid_again = asked.total() - len(asked)
-    print("rows asked about", len(asked), "paid again", paid_again)
-    assert paid_again <= sum(WORKERS if who == "main" else 1 for who in kills.elements())
-    assert not list((tmp_path / "killed").rglob("*.partial"))
-    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert asked.keys() == {row.id for row in outcome(undisturbed)["cluster"][0]}
+    return asked.total() - len(asked)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for_workers(process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while process.poll() is None and not children(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
