@@ -28,7 +28,7 @@ class ParquetError(ValueError):
 def write_parquet(
     path: Path, rows: Iterable[Mapping[str, Any]], schema: pyarrow.Schema, rows_in_group: int = ROWS_IN_GROUP
 ) -> int:
-    """Write rows, `rows_in_group` in memory at a time, and return how many. Raises ParquetError; no file is left then."""
+    """Write rows, `rows_in_group` in memory at a time, and return how many. Raises ParquetError, and leaves no file."""
     import pyarrow
     from pyarrow import parquet
 

@@ -34,7 +34,7 @@ class RunRank(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
 
 
 class RankArray(SlurmPipelineExecutor):  # type: ignore[misc]  # datatrove ships no types
-    """datatrove's executor without its last job, which adds up statistics and would wait for ever after a failed rank."""
+    """datatrove's executor without its last job, which adds up figures and waits for ever after a failure."""
 
     def launch_merge_stats(self) -> None:
         """Hand in nothing: the markers hold the counts."""

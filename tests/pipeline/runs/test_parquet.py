@@ -1,4 +1,4 @@
-"""Parquet for publishing: the columns and types of the schema, whatever the first rows look like; whole or not there."""
+"""Parquet for publishing: the columns and types of the schema, whatever the first rows look like; whole or absent."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Slurm executor against a stand-in: programs named sbatch, srun, squeue and scontrol that keep a queue in a folder."""
+"""The Slurm executor against a stand-in: programs named sbatch, srun, squeue, scontrol with a queue in a folder."""
 
 import json
 import os
