@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo clean
+.PHONY: setup demo test check slow bench-demo bench-calls clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -39,6 +39,9 @@ slow: setup
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
+
+bench-calls: setup
+	@$(BIN)/python -m scripts.bench_calls
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info
