@@ -21,6 +21,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.pipeline
 import dabstep.submit
 from dabstep.failure import fail as _fail
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 dabstep.submit.register(app)
+dabstep.pipeline.register(app)
 
 
 @app.command()

@@ -8,6 +8,7 @@ whoever watches; that file is never read as a result.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from harness.records import Record
 from pipeline.quarantine import Dropped
 from pipeline.row import NotebookRow, parent_id
 from pipeline.runs.layout import DROPPED, IDS, MARKER, PROGRESS, ROWS, of_rank
-from pipeline.runs.store import RowWriter, whole_file
+from pipeline.runs.store import RowWriter, StoreError, read_rows, whole_file
 
 PROGRESS_S = 0.5
 SHOWN_IDS = 5
@@ -75,6 +76,20 @@ def read_marker(folder: Path, rank: int) -> Marker | None:
     return Marker.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
+def read_whole_shard(folder: Path, rank: int) -> Iterator[NotebookRow]:
+    """The rows of a finished rank. Raises StoreError when the shard does not hold as many as the marker says."""
+    marker = read_marker(folder, rank)
+    path = of_rank(folder, rank, ROWS)
+    if marker is None:
+        raise StoreError(f"{path}: that rank is not finished. Run its stage first.")
+    count = 0
+    for row in read_rows(path):
+        count += 1
+        yield row
+    if count != marker.counts.kept:
+        raise StoreError(f"{path}: {count} rows, but its marker says {marker.counts.kept}. Remove both and run again.")
+
+
 def id_hash(row_id: str) -> bytes:
     """Eight bytes for an id, as the files of ids hold them."""
     return hashlib.blake2b(row_id.encode(), digest_size=8).digest()
@@ -102,8 +117,8 @@ class Account:
         self._read = self._made = self._input_tokens = self._output_tokens = 0
         self._dollars = 0.0
         self._began = (time.monotonic(), time.process_time())
-        self._said = time.monotonic()
         with (
+            self._saying_progress(),
             RowWriter(of_rank(self.folder, rank, ROWS)) as self._rows,
             RowWriter(of_rank(self.folder, rank, DROPPED)) as self._quarantine,
         ):
@@ -113,7 +128,6 @@ class Account:
             file.write(b"".join(self._ids))
         with whole_file(of_rank(self.folder, rank, MARKER)) as file:
             file.write(Marker(rank=rank, counts=self.counts()).model_dump_json().encode() + b"\n")
-        of_rank(self.folder, rank, PROGRESS).unlink(missing_ok=True)
 
     def read(self, row_id: str) -> None:
         """A row came in. Raises AccountError for an id that came in before."""
@@ -121,7 +135,6 @@ class Account:
             raise AccountError(f"{self._where}: the row {row_id!r} came in twice. Ids must be unique.")
         self._inside.add(row_id)
         self._read += 1
-        self._say_progress()
 
     def keep(self, row: NotebookRow) -> None:
         """A row goes on to the next stage. Raises AccountError for a row that did not come in, or went out before."""
@@ -147,7 +160,7 @@ class Account:
             read=self._read,
             made=self._made,
             kept=len(self._ids),
-            dropped=dict(sorted(self._dropped.items())),
+            dropped=dict(self._dropped),
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
             dollars=self._dollars,
@@ -177,7 +190,6 @@ class Account:
                 "one says fan_out and names them ID#1, ID#2, ..."
             )
         self._gone.add(row_id)
-        self._say_progress()
 
     def _check_nothing_is_lost(self) -> None:
         if self._inside:
@@ -187,9 +199,20 @@ class Account:
                 "The stage must hand each row on, or drop it with a reason."
             )
 
-    def _say_progress(self) -> None:
-        now = time.monotonic()
-        if now - self._said >= PROGRESS_S:
-            self._said = now
-            with whole_file(of_rank(self.folder, self._rank, PROGRESS), durable=False) as file:
-                file.write(self.counts().model_dump_json().encode())
+    @contextmanager
+    def _saying_progress(self) -> Iterator[None]:
+        path, stop = of_rank(self.folder, self._rank, PROGRESS), threading.Event()
+
+        def say() -> None:
+            while not stop.wait(PROGRESS_S):
+                with whole_file(path, durable=False) as file:
+                    file.write(self.counts().model_dump_json().encode())
+
+        thread = threading.Thread(target=say, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            path.unlink(missing_ok=True)

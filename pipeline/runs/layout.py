@@ -3,7 +3,7 @@
     RUN/run.json                             what the run was begun with (task count, resolved configuration)
     RUN/funnel.json                          the table at the end of the last run
     RUN/stages/03-render/fingerprint.json    what the stage's rows depend on
-                        /gathered/           what its gather step left, whole or not there
+                        /gathered/, gathered.json     what its gather step left; the latter says it is whole
                         /00017.jsonl.zst     rows kept by rank 17
                         /00017.dropped.jsonl.zst, 00017.ids, 00017.json (the marker, written last)
                         /00017.progress, 00017.error   how far a rank is; why it failed
@@ -23,6 +23,7 @@ PROGRESS = ".progress"
 ERROR = ".error"
 FINGERPRINT = "fingerprint.json"
 GATHERED = "gathered"
+GATHERED_MARKER = "gathered.json"
 
 
 def stage_folder(run: Path, position: int, name: str) -> Path:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -58,7 +58,7 @@ class StageContext(Generic[S]):
 
     `settings` is its own part of the YAML, `run` the run's folder, `folder` its own, `before` that of the stage whose
     rows it reads (None for the first), `tasks` the number of its ranks, `limit` at most so many rows from the first
-    stage (None: all). `shared` are the YAML's top-level sections that several stages use (such as `endpoints`).
+    stage (None: all). `endpoints` are the models that stages ask, by name, as the YAML has them.
     """
 
     name: str
@@ -68,7 +68,7 @@ class StageContext(Generic[S]):
     before: Path | None
     tasks: int
     limit: int | None = None
-    shared: Mapping[str, Any] | None = None
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gathered(self) -> Path:
@@ -86,6 +86,8 @@ class StageContext(Generic[S]):
 class Stage(Generic[S]):
     """A stage; the module's docstring says how one is written.
 
+    `gather` may tell how many rows the ranks will read, where that is not the number of rows before. `foretell` gives
+    lines on what the stage will cost, for `--dry-run`.
     `code`: further modules whose source its rows depend on (its own file always counts). `prompts`: files under
     `pipeline/prompts/` that it sends. `inputs`: names of the outside data it reads, each with what identifies it
     (`pipeline.runs.fingerprint.file_identity`). `needs`: stages that must come before it. `one_task`: it runs as a
@@ -95,11 +97,12 @@ class Stage(Generic[S]):
     name: str
     settings: type[S]
     steps: Callable[[StageContext[S]], Sequence[PipelineStep]]
-    gather: Callable[[StageContext[S], Path], None] | None = None
+    gather: Callable[[StageContext[S], Path], int | None] | None = None
     code: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     inputs: Callable[[StageContext[S]], Mapping[str, str]] | None = None
     models: Callable[[StageContext[S]], Mapping[str, str]] | None = None
+    foretell: Callable[[StageContext[S]], Sequence[str]] | None = None
     needs: tuple[str, ...] = ()
     one_task: bool = False
     fan_out: bool = False

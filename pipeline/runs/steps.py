@@ -17,17 +17,14 @@ reader and the writer around a stage's own steps; the list is a datatrove pipeli
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
 from pipeline.quarantine import Dropped
 from pipeline.row import NotebookRow
-from pipeline.runs.account import Account, read_marker
-from pipeline.runs.layout import ROWS, of_rank
+from pipeline.runs.account import Account, read_whole_shard
 from pipeline.runs.stages import Stage, StageContext, shards
-from pipeline.runs.store import StoreError, read_rows
 
 if TYPE_CHECKING:
     from datatrove.data import Document
@@ -116,20 +113,6 @@ class WriteShard(_Step):
             for document in data or ():
                 self.account.keep(NotebookRow.from_document(document))
         yield from ()
-
-
-def read_whole_shard(folder: Path, rank: int) -> Iterator[NotebookRow]:
-    """The rows of a finished rank. Raises StoreError when the shard does not hold as many as the marker says."""
-    marker = read_marker(folder, rank)
-    path = of_rank(folder, rank, ROWS)
-    if marker is None:
-        raise StoreError(f"{path}: that rank is not finished. Run its stage first.")
-    count = 0
-    for row in read_rows(path):
-        count += 1
-        yield row
-    if count != marker.counts.kept:
-        raise StoreError(f"{path}: {count} rows, but its marker says {marker.counts.kept}. Remove both and run again.")
 
 
 def steps_of_rank(stage: Stage[Any], context: StageContext[Any]) -> list[PipelineStep]:
