@@ -2,8 +2,8 @@
 
     notebook = decode(data)
 
-The way most notebooks take is one typed parse of the bytes. Only when it fails are the usual faults looked for: UTF-16
-and UTF-32, cp1252, NaN and Infinity, lone surrogates, control characters in strings, bytes after the end. Forgiving them
+The way most notebooks take is one typed parse of the bytes. Only when it fails are the usual faults looked for: other
+encodings, NaN and Infinity, lone surrogates, control characters in strings, padding after the end. Forgiving them
 changes no character of a cell that was readable. Sources: nbformat's schemas 2 to 4, RFC 8259.
 """
 

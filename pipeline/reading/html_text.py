@@ -12,7 +12,9 @@ import re
 
 _HIDDEN = frozenset({"style", "script", "head", "title", "template", "noscript", "svg"})
 _CELLS = frozenset({"td", "th"})
-_BREAKS = frozenset({"tr", "br", "p", "div", "li", "table", "ul", "ol", "pre", "hr", "h1", "h2", "h3", "h4", "h5", "h6"})
+_BREAKS = frozenset(
+    {"tr", "br", "p", "div", "li", "table", "ul", "ol", "pre", "hr", "h1", "h2", "h3", "h4", "h5", "h6"}
+)
 _TAG = re.compile(r"(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _BLANKS = re.compile(r"[^\S\n]+")
 

@@ -22,10 +22,7 @@ RAW_DEFLATE = -15
 def inflate(block: bytes | memoryview, member: Member) -> bytes:
     """The member's bytes. Raises Refused."""
     data = _compressed_data(block, member)
-    if member.method == DEFLATED:
-        whole = _inflated(data, member)
-    else:
-        whole = bytes(data)
+    whole = _inflated(data, member) if member.method == DEFLATED else bytes(data)
     if isal_zlib.crc32(whole) != member.crc:
         raise Refused("wrong checksum", member.name)
     return whole

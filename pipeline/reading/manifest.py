@@ -3,8 +3,8 @@
     plan = write_manifest(folder, index_all(inputs, reader), tasks=64)
     for number, entry in shard(folder, rank): ...
 
-A manifest is a folder of chunks (`00000000.jsonl.zst`, 5,000 entries each, in order) and `plan.json`. A shard is a run of
-consecutive entries, so that a rank reads its archives front to back; shards differ by at most the largest notebook.
+A manifest is a folder of chunks (`00000000.jsonl.zst`, 5,000 entries each, in order) and `plan.json`. A shard is a run
+of consecutive entries, so that a rank reads its archives front to back; shards differ by at most the largest notebook.
 An entry that is refused already (by the archive's directory, the file list, or because its id is taken) is in the
 manifest too, with its reason: what is counted at the end is everything that was there.
 """
@@ -146,9 +146,7 @@ def _file(found: Found, limits: Limits) -> Entry:
         refusal = Refused("too large", f"{found.size} bytes")
     if refusal is not None:
         return Entry(id=found.address, address=found.address, reason=refusal.reason, detail=refusal.detail)
-    return Entry(
-        id=found.label, address=found.address, span=found.size, compressed=found.size, size=found.size
-    )
+    return Entry(id=found.label, address=found.address, span=found.size, compressed=found.size, size=found.size)
 
 
 def _judged(entry: Entry, seen: set[int], wanted: frozenset[str] | None) -> Entry:
@@ -165,7 +163,7 @@ def _judged(entry: Entry, seen: set[int], wanted: frozenset[str] | None) -> Entr
 
 
 def version_number(row_id: str) -> int:
-    """The number of the kernel version in Kaggle's layout, the name without folders and ending; -1 where there is none."""
+    """The number of the kernel version, in Kaggle's layout the name without folders and ending; -1 for other names."""
     stem = Path(row_id).stem
     return int(stem) if stem.isdecimal() and len(stem) < 19 else -1
 

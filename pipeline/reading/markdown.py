@@ -9,9 +9,9 @@ Cells and outputs stand between tags, code and outputs in fences longer than any
     <output_cell> ```text ... ``` </output_cell>
 
 Long texts are cut by the harness's one rule for excerpts: head and tail stay, one line says how much was left out.
-Terminal codes and control characters are stripped, overwritten progress bars shown as they ended, pictures named and not
-shown, HTML reduced to its text. Nothing is rendered or run. A tag of ours in a notebook's text is made harmless, so that
-the tags tell the truth about where a cell begins and ends.
+Terminal codes and control characters are stripped, overwritten progress bars shown as they ended, pictures named, HTML
+reduced to its text. Nothing is rendered or run. A tag of ours in a notebook's text is made harmless, so that the tags
+tell the truth about where a cell begins and ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import msgspec
 
 from harness.kernel.guest.excerpt import Excerpt, excerpt
 from pipeline.reading.html_text import html_text
-from pipeline.reading.notebook import Cell, Mime, Notebook, Output, Text, joined
+from pipeline.reading.notebook import ABSENT, Cell, Mime, Notebook, Output, Text, joined
 
 WINDOW = 8
 _TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\)?|[ -/]{0,8}[0-~])")
@@ -58,7 +58,7 @@ class Rendering:
     cell_characters: int = 50_000
 
 
-def markdown(notebook: Notebook, rendering: Rendering = Rendering()) -> str:  # noqa: B008  # frozen
+def markdown(notebook: Notebook, rendering: Rendering = Rendering()) -> str:
     """The notebook's text."""
     return "\n".join(_parts(notebook, rendering))
 
@@ -183,7 +183,7 @@ def _output(output: Output, limit: int) -> str:
             svg=output.svg,
         )
     for name, kind in _PICTURES.items():
-        if getattr(data, name) is not None:
+        if getattr(data, name) is not ABSENT:
             return f"[picture: {kind}]"
     return _data(data, limit)
 
@@ -191,13 +191,13 @@ def _output(output: Output, limit: int) -> str:
 def _data(data: Mime, limit: int) -> str:
     """The most telling text among an output's kinds of data: plain text, unless it only names an object."""
     plain = "" if data.plain is None else shown(data.plain, limit)
-    if plain.strip() and not (_OBJECT.fullmatch(plain) and (data.html or data.markdown)):
+    if plain.strip() and not (_OBJECT.fullmatch(plain) and not (data.html is ABSENT and data.markdown is ABSENT)):
         return plain
     for raw, reduce in ((data.markdown, str), (data.html, html_text), (data.latex, str)):
-        if raw is not None and (text := _raw_text(raw)):
+        if raw is not ABSENT and (text := _raw_text(raw)):
             window = WINDOW * limit
             return shown(reduce(text[:window]) if len(text) > window else reduce(text), limit)
-    if data.json is not None:
+    if data.json is not ABSENT:
         return shown(bytes(data.json).decode("utf-8", "replace"), limit)
     return plain
 

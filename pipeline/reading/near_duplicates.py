@@ -1,4 +1,4 @@
-"""Which notebooks are the same, nearly: byte for byte, by their code, or by most of its lines; the best of each is kept.
+"""Which notebooks are the same, or nearly: by bytes, by code, or by most of its lines; the best of each is kept.
 
     signature = sign(data, code_lines(notebook))      one notebook: a few hundred bytes for each hundred lines
     table = SignatureTable.of(signatures)             all of a rank, as columns; save(), load(), concatenated()
@@ -146,7 +146,7 @@ class Fates:
 
 
 def judge(table: SignatureTable, quality: I64, least_likeness: float = 0.6) -> Fates:
-    """Decide for every row whether it is kept; of those that are alike, the one of the highest `quality`, then first."""
+    """Decide for every row whether it is kept; of those that are alike, the first of the highest `quality`."""
     families = _Families(len(table))
     for column in (table.data, table.code):
         for group in _equal(column, np.flatnonzero(column)):

@@ -1,7 +1,8 @@
 """What of a notebook is read: the fields of nbformat 2 to 4 that the pipeline needs, typed, everything else skipped.
 
-Pictures and other large MIME data stay raw bytes of the file (`msgspec.Raw`): they are named, never decoded. Field names
-are nbformat's. Texts are a string or a list of its pieces, as in the file; `joined` makes them one.
+Pictures and other large MIME data stay raw bytes of the file (`msgspec.Raw`, `ABSENT` where there are none): they are
+named, never decoded. Field names are nbformat's. Texts are a string or a list of its pieces, as in the file; `joined`
+makes them one.
 """
 
 from __future__ import annotations
@@ -10,26 +11,27 @@ import msgspec
 from msgspec import Raw, field
 
 Text = str | list[str] | None
+ABSENT = Raw()
 
 
 class Mime(msgspec.Struct, gc=False):
     """The data of an output by kind; of the kinds that are only named, whether they are there."""
 
     plain: Text = field(default=None, name="text/plain")
-    markdown: Raw | None = field(default=None, name="text/markdown")
-    html: Raw | None = field(default=None, name="text/html")
-    latex: Raw | None = field(default=None, name="text/latex")
-    json: Raw | None = field(default=None, name="application/json")
-    png: Raw | None = field(default=None, name="image/png")
-    jpeg: Raw | None = field(default=None, name="image/jpeg")
-    svg: Raw | None = field(default=None, name="image/svg+xml")
-    gif: Raw | None = field(default=None, name="image/gif")
-    webp: Raw | None = field(default=None, name="image/webp")
-    bmp: Raw | None = field(default=None, name="image/bmp")
-    plotly: Raw | None = field(default=None, name="application/vnd.plotly.v1+json")
-    vega_5: Raw | None = field(default=None, name="application/vnd.vegalite.v5+json")
-    vega_4: Raw | None = field(default=None, name="application/vnd.vegalite.v4+json")
-    bokeh: Raw | None = field(default=None, name="application/vnd.bokehjs_exec.v0+json")
+    markdown: Raw = field(default=ABSENT, name="text/markdown")
+    html: Raw = field(default=ABSENT, name="text/html")
+    latex: Raw = field(default=ABSENT, name="text/latex")
+    json: Raw = field(default=ABSENT, name="application/json")
+    png: Raw = field(default=ABSENT, name="image/png")
+    jpeg: Raw = field(default=ABSENT, name="image/jpeg")
+    svg: Raw = field(default=ABSENT, name="image/svg+xml")
+    gif: Raw = field(default=ABSENT, name="image/gif")
+    webp: Raw = field(default=ABSENT, name="image/webp")
+    bmp: Raw = field(default=ABSENT, name="image/bmp")
+    plotly: Raw = field(default=ABSENT, name="application/vnd.plotly.v1+json")
+    vega_5: Raw = field(default=ABSENT, name="application/vnd.vegalite.v5+json")
+    vega_4: Raw = field(default=ABSENT, name="application/vnd.vegalite.v4+json")
+    bokeh: Raw = field(default=ABSENT, name="application/vnd.bokehjs_exec.v0+json")
 
 
 class Output(msgspec.Struct, gc=False):
@@ -44,11 +46,11 @@ class Output(msgspec.Struct, gc=False):
     traceback: Text = None
 
     stream: str | None = None
-    html: Raw | None = None
-    latex: Raw | None = None
-    png: Raw | None = None
-    jpeg: Raw | None = None
-    svg: Raw | None = None
+    html: Raw = ABSENT
+    latex: Raw = ABSENT
+    png: Raw = ABSENT
+    jpeg: Raw = ABSENT
+    svg: Raw = ABSENT
 
 
 class Cell(msgspec.Struct, gc=False):
@@ -79,7 +81,7 @@ class Metadata(msgspec.Struct, gc=False):
 
     language_info: Language | None = None
     kernelspec: Language | None = None
-    kaggle: Raw | None = None
+    kaggle: Raw = ABSENT
 
 
 class Notebook(msgspec.Struct, gc=False):
@@ -87,7 +89,7 @@ class Notebook(msgspec.Struct, gc=False):
 
     cells: list[Cell] | None = None
     metadata: Metadata | None = None
-    nbformat: int | None = None
+    nbformat: int | float | None = None
     worksheets: list[Worksheet] | None = None
 
     @property

@@ -177,9 +177,13 @@ def _under(filesystem: AbstractFileSystem, path: str, given: Input) -> list[Foun
             raise SourceError(f"{address}: the server does not say its size. Download it, and give the file.")
         if address.startswith("http") and info["size"] > WHOLE_BODY_BYTES and not info.get("partial"):
             raise SourceError(f"{address}: the server serves no ranges of bytes. Download it, and give the file.")
-        stamp = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), "")
+        stamp = next(
+            (str(info[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), ""
+        )
         label = name.removeprefix(root).lstrip("/")
-        found.append(Found(address, info["size"], f"{info['size']} bytes {stamp}".strip(), label, bool(info.get("islink"))))
+        found.append(
+            Found(address, info["size"], f"{info['size']} bytes {stamp}".strip(), label, bool(info.get("islink")))
+        )
     return found
 
 
@@ -233,7 +237,7 @@ def _ranges(filesystem: AbstractFileSystem, blocks: list[Span]) -> list[bytes]:
     for block, data in zip(blocks, results, strict=True):
         if len(data) != block.length:
             raise SourceError(
-                f"{block.address}: {len(data)} bytes came for {block.length} at {block.offset}. It has changed since it was "
-                "indexed, or its server serves no ranges of bytes. Begin a new run, or download it and give the file."
+                f"{block.address}: {len(data)} bytes came for {block.length} at {block.offset}. It has changed since "
+                "it was indexed, or its server serves no ranges of bytes. Begin a new run, or download it."
             )
     return results

@@ -3,9 +3,9 @@
     index = index_zip(read, size)        read(start, end) gives those bytes of the archive, size is its length
     for member in index.members: ...     notebooks in the order of their places, each with a span to read
 
-Python's zipfile makes an object of half a kilobyte a member, believes sizes, and follows overlapping members; here every
-place and size is checked against the file before it is used. Written after PKWARE's APPNOTE 6.3.10. Refused members are
-listed with their reasons; an archive whose directory is broken raises `Refused`. Split archives are not read.
+Python's zipfile makes an object of half a kilobyte a member, believes sizes, and follows overlapping members; here
+every place and size is checked against the file before it is used. Written after PKWARE's APPNOTE 6.3.10. Refused
+members are listed with their reasons; an archive whose directory is broken raises `Refused`. Split archives are not read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]")
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """One notebook in an archive. `span` bytes from `offset` hold its header, its data and nothing of another member."""
+    """One notebook in an archive. `span` bytes from `offset` hold its header and data, nothing of another member."""
 
     name: str
     offset: int
@@ -118,8 +118,7 @@ def _find_directory(read: Read, size: int) -> _Directory:
     tail = read(tail_start, size)
     position = tail.rfind(b"PK\5\6")
     while position >= 0 and (
-        position + END.size > len(tail)
-        or position + END.size + END.unpack_from(tail, position)[7] != len(tail)
+        position + END.size > len(tail) or position + END.size + END.unpack_from(tail, position)[7] != len(tail)
     ):
         position = tail.rfind(b"PK\5\6", 0, position)
     if position < 0:

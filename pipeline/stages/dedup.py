@@ -3,8 +3,8 @@
     stages: {dedup: {least_likeness: 0.6}}
 
 The signatures of all ranks of `sign` are compared at once: the same bytes, the same code, or nearly the same lines of
-code. All clusters are written down in `gathered/clusters.jsonl.zst`, a member a line, cluster by cluster; what is kept of
-one cluster shares its family, and belongs on the same side of a split.
+code. All clusters are written down in `gathered/clusters.jsonl.zst`, a member a line, cluster by cluster; what is kept
+of one cluster shares its family, and belongs on the same side of a split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.row import Family, NotebookRow
 from pipeline.runs.stages import Stage, StageContext, shards
 from pipeline.runs.steps import RowStep
 from pipeline.runs.store import StoreError, read_rows
-from pipeline.stages.sign import SIGNATURES
+from pipeline.stages.sign import SIGNATURES, own_shards
 
 if TYPE_CHECKING:
     from datatrove.data import Document
@@ -45,19 +45,19 @@ class DedupSettings:
 class Dedup(RowStep):
     """Drops what another notebook stands for."""
 
-    def __init__(self, gathered: Path, shard_count: int) -> None:
+    def __init__(self, context: StageContext[DedupSettings]) -> None:
         super().__init__()
-        self._gathered, self._shards = gathered, shard_count
+        self._context = context
         self._own = range(0)
 
     def run(self, data: Iterable[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """For datatrove; the rank says which shards it reads."""
-        self._own = range(rank, self._shards, world_size)
+        self._own = own_shards(self._context, rank, world_size)
         yield from super().run(data, rank, world_size)
 
     def rows(self, rows: Iterator[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
         """Each row as its cluster says; a row of no cluster is a family of its own."""
-        members = read_members(self._gathered, self._own)
+        members = read_members(self._context.gathered, self._own)
         for row in rows:
             member = members.get(row.id)
             if member is None:
@@ -106,8 +106,7 @@ def _member(ids: list[str], fates: Fates, row: int) -> Member:
 
 def steps(context: StageContext[DedupSettings]) -> Sequence[PipelineStep]:
     """One step: drop by the clusters."""
-    assert context.before is not None
-    return [Dedup(context.gathered, len(shards(context.before)))]
+    return [Dedup(context)]
 
 
 STAGE = Stage(

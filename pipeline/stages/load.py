@@ -1,16 +1,19 @@
-"""Stage load: what is there to read. An index of every archive and folder, cut into shards of equal bytes; no inflating.
+"""Stage load: what is there to read. An index of all archives and folders, cut into shards of equal bytes.
 
-    inputs: [kaggle/*.zip, {address: gs://bucket/notebooks, options: {requester_pays: my-project}}]
-    stages: {load: {file_list: starcoder2data-kaggle.parquet, meta_kaggle: meta-kaggle}}
+    stages:
+      load:
+        inputs: [kaggle/*.zip, {address: gs://bucket/notebooks, options: {requester_pays: my-project}}]
+        file_list: starcoder2data-kaggle.parquet     # only the notebooks it names
+        meta_kaggle: meta-kaggle                     # the folder of Meta Kaggle's CSV files, for votes and medals
 
-`inputs` stands at the top of the YAML, since later stages read the notebooks there again. `file_list` keeps only the
-notebooks it names; `meta_kaggle` is the folder of Meta Kaggle's CSV files, for votes and medals.
+Later stages read the notebooks where they are, by `inputs_of`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,8 @@ from pipeline.reading.popularity import PopularityTable, read_file_list, read_po
 from pipeline.reading.refusal import Limits
 from pipeline.reading.sources import Input, find, parse_inputs
 from pipeline.row import NotebookRow, Popularity, Source
+from pipeline.runs.fingerprint import file_identity
+from pipeline.runs.layout import GATHERED, stage_folders
 from pipeline.runs.stages import Stage, StageContext
 from pipeline.runs.steps import SourceStep
 from pipeline.runs.store import whole_file
@@ -27,13 +32,15 @@ from pipeline.runs.store import whole_file
 if TYPE_CHECKING:
     from datatrove.pipeline.base import PipelineStep
 
+INPUTS = "inputs.json"
 POPULARITY = "popularity.npy"
 
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """`notebook_bytes`: larger notebooks are refused before they are read."""
+    """`inputs`: files, folders and patterns; `notebook_bytes`: larger notebooks are refused before they are read."""
 
+    inputs: tuple[str | Input, ...]
     file_list: str | None = None
     meta_kaggle: str | None = None
     notebook_bytes: int = Limits.notebook_bytes
@@ -57,17 +64,21 @@ class Load(SourceStep):
                 yield _row(entry, table[number] if table is not None else None)
 
 
-def inputs_of(context: StageContext[object]) -> tuple[Input, ...]:
-    """The run's inputs, from the top of its YAML. Raises SourceError."""
-    return parse_inputs((context.shared or {}).get("inputs"))
+def inputs_of(run: Path) -> tuple[Input, ...]:
+    """The inputs that a run's notebooks were found in, once its load stage has begun."""
+    folder = dict(stage_folders(run))[STAGE.name]
+    return parse_inputs(json.loads((folder / GATHERED / INPUTS).read_bytes()))
 
 
 def gather(context: StageContext[LoadSettings], folder: Path) -> None:
     """Write the manifest and what Meta Kaggle knows of its notebooks."""
     settings = context.settings
+    inputs = parse_inputs(settings.inputs)
+    with whole_file(folder / INPUTS) as file:
+        file.write(json.dumps([asdict(given) for given in inputs]).encode())
     wanted = read_file_list(Path(settings.file_list)) if settings.file_list else None
     limits = Limits(notebook_bytes=settings.notebook_bytes)
-    write_manifest(folder, index_all(inputs_of(context), limits), context.tasks, context.limit, wanted)
+    write_manifest(folder, index_all(inputs, limits), context.tasks, context.limit, wanted)
     if settings.meta_kaggle:
         _write_popularity(folder, context.tasks, Path(settings.meta_kaggle))
 
@@ -79,15 +90,13 @@ def steps(context: StageContext[LoadSettings]) -> Sequence[PipelineStep]:
 
 def identities(context: StageContext[LoadSettings]) -> Mapping[str, str]:
     """The inputs and tables that the rows depend on, each with its size and the time or tag of its content."""
-    named = {found.address: found.identity for found in find(inputs_of(context))}
+    named = {found.address: found.identity for found in find(parse_inputs(context.settings.inputs))}
     settings = context.settings
     files = [Path(settings.file_list)] if settings.file_list else []
     if settings.meta_kaggle:
         files += [Path(settings.meta_kaggle) / name for name in ("Kernels.csv", "KernelVersions.csv")]
     for path in files:
-        if path.exists():
-            status = path.stat()
-            named[str(path)] = f"{status.st_size} bytes {status.st_mtime}"
+        named[str(path)] = file_identity(path) if path.exists() else "missing"
     return named
 
 

@@ -2,7 +2,7 @@
 
     stages: {render: {output_characters: 5000}}
 
-The text becomes the row's `markdown`; what it was made of becomes its `shape`. Nothing of a notebook is run or rendered.
+The text becomes the row's `markdown`; what it was made of becomes its `shape`. Nothing of a notebook is run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Render(RowStep):
 
     def __init__(self, context: StageContext[RenderSettings]) -> None:
         super().__init__()
-        self._inputs = inputs_of(context)
+        self._run = context.run
         settings = context.settings
         self._rendering = Rendering(
             settings.output_characters, settings.outputs_of_cell_characters, settings.cell_characters
@@ -47,7 +47,7 @@ class Render(RowStep):
 
     def rows(self, rows: Iterator[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
         """The rows with their text and shape; a notebook without code is dropped."""
-        for row, notebook in read_notebooks(rows, self._inputs):
+        for row, notebook in read_notebooks(rows, inputs_of(self._run)):
             if isinstance(notebook, Refused):
                 yield self.drop(row, notebook.reason, notebook.detail)
             elif not (shape := shape_of(notebook)).code_cells:
@@ -62,7 +62,7 @@ def shape_of(notebook: Notebook) -> Shape:
     code = [cell for cell in cells if cell.cell_type == "code" and joined(cell.source).strip()]
     return Shape(
         language=notebook.language,
-        nbformat=notebook.nbformat,
+        nbformat=None if notebook.nbformat is None else int(notebook.nbformat),
         cells=len(cells),
         code_cells=len(code),
         outputs=sum(len(cell.outputs or []) for cell in code),

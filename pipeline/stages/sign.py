@@ -3,8 +3,8 @@
     stages: {sign: {languages: [python]}}
 
 Byte duplicates come first: notebooks whose size and CRC agree in the archives' directories are inflated and compared,
-and only the best of each (medal, then votes) is parsed. Signatures lie in `00017.signatures.npz` beside the rank's rows,
-byte duplicates with what they duplicate in `gathered/00017.members.jsonl.zst`.
+and only the best of each (medal, then votes) is parsed. Signatures lie in `00017.signatures.npz` beside the rank's
+rows, byte duplicates with what they duplicate in `gathered/00017.members.jsonl.zst`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
@@ -50,10 +50,9 @@ class SignSettings:
 class Sign(RowStep):
     """Reads the rank's notebooks and leaves their signatures."""
 
-    def __init__(self, context: StageContext[SignSettings], shard_count: int) -> None:
+    def __init__(self, context: StageContext[SignSettings]) -> None:
         super().__init__()
-        self._folder, self._gathered, self._shards = context.folder, context.gathered, shard_count
-        self._inputs = inputs_of(context)
+        self._context = context
         self._languages = frozenset(language.lower() for language in context.settings.languages)
         self._rank, self._tasks = 0, 1
 
@@ -64,7 +63,7 @@ class Sign(RowStep):
 
     def rows(self, rows: Iterator[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
         """The rows that could be read, in their order; their signatures are written at the end."""
-        twins = read_members(self._gathered, range(self._rank, self._shards, self._tasks))
+        twins = read_members(self._context.gathered, own_shards(self._context, self._rank, self._tasks))
         dropped: list[Dropped] = []
 
         def single() -> Iterator[NotebookRow]:
@@ -75,7 +74,7 @@ class Sign(RowStep):
                     yield row
 
         signatures: list[Signature] = []
-        for row, data in read_data(single(), self._inputs):
+        for row, data in read_data(single(), inputs_of(self._context.run)):
             yield from dropped
             dropped.clear()
             try:
@@ -85,7 +84,7 @@ class Sign(RowStep):
             else:
                 yield row
         yield from dropped
-        with whole_file(of_rank(self._folder, self._rank, SIGNATURES)) as file:
+        with whole_file(of_rank(self._context.folder, self._rank, SIGNATURES)) as file:
             SignatureTable.of(signatures).save(file)
 
     def _signed(self, data: bytes | Refused) -> Signature:
@@ -107,12 +106,13 @@ def find_twins(context: StageContext[SignSettings], folder: Path) -> None:
         for row in read_rows(path):
             if (key := _directory_key(row)) and counts[key] > 1:
                 groups.setdefault(key, []).append((shard, row))
+    inputs = inputs_of(context.run)
     twins: dict[int, list[Member]] = {shard: [] for shard in range(len(files))}
     for group in groups.values():
         group.sort(key=lambda placed: -quality(placed[1].popularity, 0))
         place = {row.id: shard for shard, row in group}
         originals: dict[bytes, str] = {}
-        for row, data in read_data((row for _, row in group), inputs_of(context)):
+        for row, data in read_data((row for _, row in group), inputs):
             if isinstance(data, Refused):
                 continue  # its rank drops it with this reason
             original = originals.setdefault(xxhash.xxh3_128_digest(data), row.id)
@@ -122,6 +122,12 @@ def find_twins(context: StageContext[SignSettings], folder: Path) -> None:
         write_members(folder, shard, members)
 
 
+def own_shards(context: StageContext[Any], rank: int, tasks: int) -> range:
+    """The numbers of the shards of the stage before that a rank reads."""
+    assert context.before is not None
+    return range(rank, len(shards(context.before)), tasks)
+
+
 def _directory_key(row: NotebookRow) -> int:
     """CRC and size as one number; 0 for a plain file, of which no directory speaks."""
     return 0 if row.source.crc32 is None else row.source.crc32 << 32 | row.source.size
@@ -129,8 +135,7 @@ def _directory_key(row: NotebookRow) -> int:
 
 def steps(context: StageContext[SignSettings]) -> Sequence[PipelineStep]:
     """One step: read and sign."""
-    assert context.before is not None
-    return [Sign(context, len(shards(context.before)))]
+    return [Sign(context)]
 
 
 STAGE = Stage(
