@@ -152,19 +152,28 @@ def _outputs(rng: random.Random, count: int) -> Iterator[dict[str, Any]]:
     elif roll < 0.45:
         rows = [[f"{rng.random():.4f}" for _ in range(8)] for _ in range(rng.randint(5, 12))]
         table = "".join(f"<tr><th>{n}</th>{''.join(f'<td>{v}</td>' for v in row)}</tr>\n" for n, row in enumerate(rows))
-        html = f'<div>\n<style scoped>\n.dataframe tbody {{ top }}\n</style>\n<table border="1">\n{table}</table>\n</div>'
+        html = (
+            f'<div>\n<style scoped>\n.dataframe tbody {{ top }}\n</style>\n<table border="1">\n{table}</table>\n</div>'
+        )
         plain = [" ".join(row) + "\n" for row in rows]
         data = {"text/html": html.splitlines(keepends=True), "text/plain": plain}
         yield {"data": data, "execution_count": count, "metadata": {}, "output_type": "execute_result"}
-    elif roll < 0.62:
-        picture = base64.b64encode(rng.randbytes(int(rng.lognormvariate(10.0, 0.7)))).decode()
+    elif roll < 0.57:
+        picture = base64.b64encode(rng.randbytes(int(rng.lognormvariate(9.65, 0.7)))).decode()
         data = {"image/png": picture + "\n", "text/plain": ["<Figure size 720x432 with 1 Axes>"]}
         yield {"data": data, "metadata": {"needs_background": "light"}, "output_type": "display_data"}
-    elif roll < 0.66:
+    elif roll < 0.62:
+        trace = {"mode": "lines", "name": _words(rng, 2), "type": "scatter"}
+        points = {"x": list(range(1000)), "y": [round(rng.random() * 100, 2) for _ in range(1000)]}
+        data = {"application/vnd.plotly.v1+json": {"data": [trace | points] * 2, "layout": {"title": _words(rng, 3)}}}
+        yield {"data": data, "metadata": {}, "output_type": "display_data"}
+    elif roll < 0.65:
         steps = "".join(f"\r {n}%|{'█' * (n // 10)}| {n}/100 [00:{n:02}<00:00, 9.1it/s]" for n in range(0, 100, 5))
         yield {"name": "stderr", "output_type": "stream", "text": [steps]}
-    elif roll < 0.68:
-        frames = [f"\x1b[0;32m<ipython-input-{count}>\x1b[0m in \x1b[0;36m<module>\x1b[0;34m()\x1b[0m" for _ in range(8)]
+    elif roll < 0.67:
+        frames = [
+            f"\x1b[0;32m<ipython-input-{count}>\x1b[0m in \x1b[0;36m<module>\x1b[0;34m()\x1b[0m" for _ in range(8)
+        ]
         yield {"ename": "KeyError", "evalue": _words(rng, 1), "output_type": "error", "traceback": frames}
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-BLOCK_BYTES = 4 << 20
+LOCAL = "file://"
+BLOCK_BYTES = 2 << 20
 BATCH_BYTES = 16 << 20
 GAP_BYTES = 64 << 10
 WHOLE_BODY_BYTES = 64 << 20
@@ -109,7 +111,15 @@ class Reader:
         return self._fetch([Span(address, start, end - start)])[0]
 
     def spans(self, spans: Iterable[Span]) -> Iterator[memoryview]:
-        """The bytes of each span, in order. Neighbours are fetched as one block, several blocks at once."""
+        """The bytes of each span, in order. Neighbours are fetched as one block, several blocks at once.
+
+        A view is good until the next one is asked for.
+        """
+        spans = iter(spans)
+        for local, run in groupby(spans, key=lambda span: span.address.startswith(LOCAL)):
+            yield from _local_spans(run) if local else self._remote_spans(run)
+
+    def _remote_spans(self, spans: Iterable[Span]) -> Iterator[memoryview]:
         for batch in _batches(_blocks(spans)):
             fetched = self._fetch([block for block, _ in batch])
             for (block, inside), data in zip(batch, fetched, strict=True):
@@ -140,6 +150,43 @@ class Reader:
             if address.startswith(root):
                 return filesystem
         raise SourceError(f"{address}: belongs to none of this run's inputs. Begin a new run for other inputs.")
+
+
+def _local_spans(spans: Iterable[Span]) -> Iterator[memoryview]:
+    """Spans of local files, read into one buffer that is used again: fresh memory costs more than the reading."""
+    buffer = bytearray(BLOCK_BYTES)
+    for address, blocks in groupby(_blocks(spans), key=lambda block: block[0].address):
+        try:
+            with open(address.removeprefix(LOCAL), "rb", buffering=0) as file:
+                for block, inside in blocks:
+                    if block.length > len(buffer):
+                        buffer = bytearray(block.length)
+                    view = memoryview(buffer)[: block.length]
+                    file.seek(block.offset)
+                    if (count := _read_into(file, view)) != block.length:
+                        raise SourceError(f"{address}: {_fewer(count, block)}")
+                    for span in inside:
+                        start = span.offset - block.offset
+                        yield view[start : start + span.length]
+        except SourceError:
+            raise
+        except OSError as error:
+            raise SourceError(f"{address}: cannot be read ({error.strerror}).") from error
+
+
+def _read_into(file: IO[bytes], view: memoryview) -> int:
+    """Fill the view; how many bytes there were."""
+    done = 0
+    while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
+        done += count
+    return done
+
+
+def _fewer(count: int, block: Span) -> str:
+    return (
+        f"{count} bytes came for {block.length} at {block.offset}. It has changed since it was indexed, or its server "
+        "serves no ranges of bytes. Begin a new run, or download it and give the file."
+    )
 
 
 def _filesystem(given: Input) -> tuple[AbstractFileSystem, str]:
@@ -236,8 +283,5 @@ def _ranges(filesystem: AbstractFileSystem, blocks: list[Span]) -> list[bytes]:
         time.sleep(0.5 * 4**attempt)
     for block, data in zip(blocks, results, strict=True):
         if len(data) != block.length:
-            raise SourceError(
-                f"{block.address}: {len(data)} bytes came for {block.length} at {block.offset}. It has changed since "
-                "it was indexed, or its server serves no ranges of bytes. Begin a new run, or download it."
-            )
+            raise SourceError(f"{block.address}: {_fewer(len(data), block)}")
     return results
