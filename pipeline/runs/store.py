@@ -96,8 +96,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
     rest = b""
     try:
         with path.open("rb") as file:
-            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            while block := reader.read(BATCH_BYTES):
+            for block in _inflated(file):
                 lines = (rest + block).split(b"\n")
                 rest = lines.pop()
                 yield from lines
@@ -107,6 +106,18 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise StoreError(f"{path}: not a whole zstd file ({error}). Remove it with its marker and run again.") from None
     if rest:
         raise StoreError(f"{path}: its last line is torn. Remove it with its marker and run again.")
+
+
+def _inflated(file: IO[bytes]) -> Iterator[bytes]:
+    """The content of all frames. Raises ZstdError for one that is cut off, which zstandard's own readers pass over."""
+    frame = None
+    while data := file.read(BATCH_BYTES):
+        while data:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(data)
+            data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        raise zstandard.ZstdError("it is cut off")
 
 
 def read_rows(path: Path) -> Iterator[NotebookRow]:
