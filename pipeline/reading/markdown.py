@@ -68,7 +68,8 @@ def _has_control(text: str) -> bool:
     """Whether a text holds control characters besides tab and newline; many times faster than the expression."""
     data = text.encode("utf-8", "replace")
     codes = np.frombuffer(data, np.uint8)
-    if np.count_nonzero(codes < 32) != data.count(b"\n") + data.count(b"\t") or b"\x7f" in data:
+    blanks = np.count_nonzero(codes == 10) + data.count(b"\t")
+    if np.count_nonzero(codes < 32) != blanks or b"\x7f" in data:
         return True
     # U+0080 to U+009F are the bytes C2 80 to C2 9F.
     return not text.isascii() and bool((codes[np.flatnonzero(codes[:-1] == 0xC2) + 1] < 0xA0).any())
@@ -98,10 +99,11 @@ def shown(text: Text, limit: int) -> str:
     if not text:
         return ""
     pieces = [text] if isinstance(text, str) else text
-    length = sum(map(len, pieces))
+    length = len(text) if isinstance(text, str) else sum(map(len, pieces))
     if length <= WINDOW * limit:
-        whole = _cleaned("".join(pieces))
-        cut = whole if len(whole) <= limit else excerpt(whole, limit)[0]
+        cut = _cleaned(text if isinstance(text, str) else "".join(pieces))
+        if len(cut) > limit:
+            cut = excerpt(cut, limit)[0]
     else:
         side = WINDOW * limit // 2
         kept = Excerpt(limit)
@@ -193,6 +195,8 @@ def _output(output: Output, limit: int) -> str:
             jpeg=output.jpeg,
             svg=output.svg,
         )
+    if data.png is not ABSENT:  # by far the most frequent
+        return "[picture: image/png]"
     for name, kind in _PICTURES.items():
         if getattr(data, name) is not ABSENT:
             return f"[picture: {kind}]"
