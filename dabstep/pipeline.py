@@ -37,7 +37,9 @@ def run(
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be given several times.")] = None,
     executor: Annotated[str | None, typer.Option(help="local, ray or slurm.", show_default="from the YAML")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many rows from the first stage.")] = None,
-    folder: Annotated[Path | None, typer.Option("--run", help="The run's folder.", show_default="from the YAML")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--run", help="The run's folder.", show_default="from the YAML")
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE over the YAML, such as stages.ask.questions=3.")
     ] = None,
@@ -146,4 +148,3 @@ def _foretell(plan: Plan, console: Console, only: list[str]) -> None:
         console.print(f"{stage.name:<12}  {state}", markup=False, highlight=False)
         for line in stage.foretell(context) if stage.foretell and missing else ():
             console.print(f"    {line}", markup=False, highlight=False)
-

@@ -20,7 +20,6 @@ from harness.records import Record
 if TYPE_CHECKING:
     from datatrove.data import Document
 
-ROW_VERSION = 1
 
 
 class Source(Record):
@@ -72,7 +71,7 @@ class NotebookRow(Record):
     A stage that makes several rows of one names them `ID#1`, `ID#2`, ... (see `parent_id`).
     """
 
-    schema_version: Literal[1] = ROW_VERSION
+    schema_version: Literal[1] = 1
     id: str = Field(min_length=1)
     source: Source
     markdown: str = ""

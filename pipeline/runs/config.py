@@ -68,7 +68,8 @@ class RaySettings:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """A Slurm cluster. `venv` is the path of an activate script; `sbatch` are further options of sbatch.
+    """A Slurm cluster. `venv` is the path of an activate script; `sbatch` are further options of sbatch,
+    and `srun` says whether the job starts its rank with srun.
 
     `workers`: ranks at once, -1 for as many as the cluster gives. The command stays and waits; every `poll_s` seconds
     it looks which ranks are done, and hands in again, `attempts` times at most, those whose job ended without a result.
@@ -81,6 +82,7 @@ class SlurmSettings:
     memory_gb: int = 4
     max_array_size: int = 1001
     venv: str | None = None
+    srun: bool = True
     sbatch: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 3
     poll_s: float = 15.0

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.row import ROW_VERSION
+from pipeline.row import NotebookRow
 from pipeline.runs.config import plain
 from pipeline.runs.layout import FINGERPRINT
 from pipeline.runs.stages import Stage, StageContext
@@ -37,7 +37,7 @@ def file_identity(path: Path) -> str:
 def fingerprint(stage: Stage[Any], context: StageContext[Any], before: str | None) -> dict[str, Any]:
     """The parts a stage's rows depend on; `before` is the digest of the stage before."""
     parts: dict[str, Any] = {
-        "row": ROW_VERSION,
+        "row": NotebookRow.model_fields["schema_version"].default,
         "tasks": context.tasks,
         "settings": plain(context.settings),
         "code": {module: _source_digest(module) for module in dict.fromkeys([stage.steps.__module__, *stage.code])},
@@ -85,7 +85,7 @@ def check(context: StageContext[Any], parts: Mapping[str, Any]) -> None:
     if begun is not None and (lines := changes(begun, parts)):
         more = [f"and {len(lines) - SHOWN_CHANGES} more"] if len(lines) > SHOWN_CHANGES else []
         raise FingerprintError(
-            f"{context.folder}: the stage {context.name} was begun with something else, and going on would mix two runs:\n"
+            f"{context.folder}: the stage {context.name} was begun otherwise, and going on would mix two runs:\n"
             + "\n".join(f"  {line}" for line in lines[:SHOWN_CHANGES] + more)
             + f"\nUndo the change, or give another `run:` folder, or remove {context.folder} and run it again (replies "
             "that were paid for are in the ledger, and are not paid twice)."

@@ -1,13 +1,13 @@
 """Where the files of a run lie. Nothing else makes a path inside a run's folder.
 
-    RUN/run.json                             what the run was begun with (task count, resolved configuration)
-    RUN/funnel.json                          the table at the end of the last run
-    RUN/stages/03-render/fingerprint.json    what the stage's rows depend on
-                        /gathered/, gathered.json     what its gather step left; the latter says it is whole
-                        /00017.jsonl.zst     rows kept by rank 17
-                        /00017.dropped.jsonl.zst, 00017.ids, 00017.json (the marker, written last)
-                        /00017.progress, 00017.error   how far a rank is; why it failed
-    RUN/logs/                                what executors and workers said
+RUN/run.json                             what the run was begun with (task count, resolved configuration)
+RUN/funnel.json                          the table at the end of the last run
+RUN/stages/03-render/fingerprint.json    what the stage's rows depend on
+                    /gathered/, gathered.json     what its gather step left; the latter says it is whole
+                    /00017.jsonl.zst     rows kept by rank 17
+                    /00017.dropped.jsonl.zst, 00017.ids, 00017.json (the marker, written last)
+                    /00017.progress, 00017.error   how far a rank is; why it failed
+RUN/logs/                                what executors and workers said
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A run's plan: which stages, in which folders, each with its context; small enough to hand to any worker as text.
 
-    plan = Plan(config)                       # the stages of pipeline/runs/stages.py
-    run_unit(plan, "render", 17)              # one rank, from its input to its marker; what every executor calls
-    run_unit(plan, "dedup", GATHER)           # the stage's gather step
+plan = Plan(config)                       # the stages of pipeline/runs/stages.py
+run_unit(plan, "render", 17)              # one rank, from its input to its marker; what every executor calls
+run_unit(plan, "dedup", GATHER)           # the stage's gather step
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def error_file(folder: Path, rank: int) -> Path:
 def gathered(folder: Path) -> Mapping[str, Any] | None:
     """What a stage's gather step said when it was done (rows, seconds), or None while it is not."""
     path = folder / GATHERED_MARKER
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None  # type: ignore[no-any-return]
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _run_rank(stage: Stage[Any], context: StageContext[Any], rank: int) -> None:

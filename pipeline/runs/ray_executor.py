@@ -48,7 +48,12 @@ def run_on_ray(
 
 
 def _run_driver(
-    task: str, log: Path, folder: Path, stall_minutes: float, missing: Callable[[], list[int]], watch: Callable[[], None]
+    task: str,
+    log: Path,
+    folder: Path,
+    stall_minutes: float,
+    missing: Callable[[], list[int]],
+    watch: Callable[[], None],
 ) -> None:
     """One attempt: start the process, watch it, and end it when nothing lives there any more."""
     with log.open("wb") as out:

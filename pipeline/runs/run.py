@@ -50,7 +50,9 @@ def run_pipeline(plan: Plan, console: Console, only: Sequence[str] = ()) -> Funn
         for name in [stage.name for stage in plan.stages if stage.name in names]:
             before = plan.before(name)
             if before is not None and not read_line(plan, before.name).complete:
-                raise RunError(f"the stage {name} reads what {before.name} writes, which is not complete. Run it first.")
+                raise RunError(
+                    f"the stage {name} reads what {before.name} writes, which is not complete. Run it first."
+                )
             if not _run_stage(plan, name, console):
                 break
         funnel = read_funnel(plan)

@@ -55,11 +55,12 @@ def run_on_slurm(
 
 def _hand_in(plan: Plan, stage: str, ranks: list[int], settings: SlurmSettings, log: Path) -> list[str]:
     """Hand in one array of jobs for the ranks; the ids of the jobs."""
-    from datatrove.executor import SlurmPipelineExecutor
+    from loguru import logger
 
-    from pipeline.runs.rank_step import RunRank
+    from pipeline.runs.rank_step import RankArray, RunRank
 
-    executor = SlurmPipelineExecutor(
+    logger.disable("datatrove")  # what it says would tear the progress line
+    executor = RankArray(
         pipeline=[RunRank(plan.to_json(), stage, ranks)],
         tasks=len(ranks),
         time=settings.time,
@@ -67,6 +68,8 @@ def _hand_in(plan: Plan, stage: str, ranks: list[int], settings: SlurmSettings, 
         cpus_per_task=settings.cpus_per_task,
         mem_per_cpu_gb=max(1, -(-settings.memory_gb // settings.cpus_per_task)),
         workers=settings.workers,
+        qos="",
+        with_srun=settings.srun,
         job_name=f"{plan.config.run.name}-{stage}",
         venv_path=settings.venv or _activate_script(),
         sbatch_args=dict(settings.sbatch),
@@ -75,7 +78,7 @@ def _hand_in(plan: Plan, stage: str, ranks: list[int], settings: SlurmSettings, 
         slurm_logs_folder=str(log / "jobs"),
     )
     executor.run()
-    return [str(job) for job in executor.job_ids]
+    return [str(executor.job_id)]  # of several arrays the last, which begins when those before have ended
 
 
 def _activate_script() -> str | None:
@@ -84,9 +87,7 @@ def _activate_script() -> str | None:
     return str(script) if script.exists() else None
 
 
-def _wait(
-    ids: list[str], settings: SlurmSettings, missing: Callable[[], list[int]], watch: Callable[[], None]
-) -> None:
+def _wait(ids: list[str], settings: SlurmSettings, missing: Callable[[], list[int]], watch: Callable[[], None]) -> None:
     """Until all ranks are done, or none of the jobs is in the queue any more."""
     looked = time.monotonic()
     while missing():

@@ -1,8 +1,8 @@
 """A worker process of the local executor: `python -m pipeline.runs.worker`, never started by hand.
 
 The first line of its standard input is {"plan", "stage"}; each further line is the number of a rank to run. After
-each it writes "RANK done" or "RANK failed" to its standard output. What stages print goes to standard error, which is the worker's
-log. It ends when its input ends, and with the process that started it.
+each it writes "RANK done" or "RANK failed" to its standard output. What stages print goes to standard error, which is
+the worker's log. It ends when its input ends, and with the process that started it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PlanMaker = Callable[..., Plan]
 @pytest.fixture
 def toy_plan(tmp_path: Path) -> PlanMaker:
     def make(stages: dict[str, Any] | None = None, **settings: Any) -> Plan:
-        raw = {
+        raw: dict[str, Any] = {
             "run": str(tmp_path / "run"),
             "tasks": 4,
             "local": {"workers": 2, **settings.pop("local", {})},

@@ -29,8 +29,8 @@ def test_a_rank_that_always_kills_its_worker_is_given_up_and_the_others_are_done
 @pytest.mark.parametrize(
     ("settings", "local", "said"),
     [
-        ({"hold_mb": 600, "sleep_s": 30}, {"memory_gb": 0.5}, "more than 0.5 GB"),
-        ({"sleep_s": 30}, {"minutes": 0.02}, "it took more than 0.02 minutes"),
+        ({"hold_mb": 600, "sleep_s": 300}, {"memory_gb": 0.5}, "more than 0.5 GB"),
+        ({"sleep_s": 300}, {"minutes": 0.02}, "it took more than 0.02 minutes"),
     ],
 )
 def test_a_rank_stays_within_its_limits(settings, local, said, toy_plan, run_toys) -> None:
@@ -39,7 +39,7 @@ def test_a_rank_stays_within_its_limits(settings, local, said, toy_plan, run_toy
     _, printed = run_toys(plan)
     assert said in printed
     assert missing_ranks(plan, "paid") == [1]
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 200
 
 
 def test_no_worker_is_left_behind(toy_plan, run_toys) -> None:

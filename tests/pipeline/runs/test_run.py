@@ -118,7 +118,7 @@ def test_an_input_that_was_written_again_is_refused(toy_plan, run_toys, tmp_path
     plan = toy_plan({"numbers": {"file": str(archive)}})
     run_toys(plan)
     os.utime(archive, ns=(1, 1))
-    with pytest.raises(FingerprintError, match="notebooks.zip"):
+    with pytest.raises(FingerprintError, match=r"notebooks\.zip"):
         run_toys(plan)
 
 
@@ -237,4 +237,3 @@ def test_a_run_is_found_again_by_its_folder(toy_plan, run_toys, tmp_path: Path) 
 def test_a_stage_may_print(toy_plan, run_toys) -> None:
     funnel, _ = run_toys(toy_plan({"numbers": {"print_something": True}}))
     assert funnel.complete
-
