@@ -33,7 +33,32 @@ ARCHIVES = 8
 EDITED_CELLS = 0.6
 FORKED_CELLS = 0.3
 KINDS = {"original": 0.69, "edited": 0.15, "rerun": 0.04, "copy": 0.03, "fork": 0.05, "tiny": 0.04}
-SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu tra ple sto gri".split()
+SYLLABLES = [
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ha",
+    "je",
+    "ki",
+    "lo",
+    "mu",
+    "na",
+    "pe",
+    "ri",
+    "so",
+    "tu",
+    "va",
+    "we",
+    "xi",
+    "yo",
+    "zu",
+    "tra",
+    "ple",
+    "sto",
+    "gri",
+]
 HEADER = """# This Python 3 environment comes with many helpful analytics libraries installed
 # For example, here's several helpful packages to load
 
@@ -195,7 +220,7 @@ def write_archive(folder: Path, archive: int, count: int, seed: int) -> list[Tru
     path = folder / f"metakaggle_code_with_outputs_{archive:03}.zip"
     truths = []
     partial = path.with_name(path.name + ".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as out:
         for number, (kind, source) in enumerate(plan(count, seed)):
             if number * ARCHIVES // count == archive:
                 own = number if kind in ("fork", "tiny") else source

@@ -29,6 +29,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+BLANKS = b"\0 \t\r\n"
 PADDING = "\x00\x1a \t\r\n\ufeff"
 
 _typed = msgspec.json.Decoder(Notebook)
@@ -46,7 +47,7 @@ def decode(data: bytes, limits: Limits = LIMITS) -> Notebook:
 
 def _bound(data: bytes, limits: Limits) -> None:
     """Refuse before parsing what would take many times its size in memory."""
-    if not data or not data.strip(b"\0 \t\r\n"):
+    if not data or (data[0] in BLANKS and not data.strip(BLANKS)):
         raise Refused("empty")
     if len(data) > limits.notebook_bytes:
         raise Refused("too large", f"{len(data)} bytes")
@@ -86,15 +87,10 @@ def _text(data: bytes) -> str:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
     # JSON begins with two ASCII characters: their zero bytes tell the width and the order.
-    zeros = tuple(byte == 0 for byte in data[:4])
-    unmarked = {
-        (False, True, False, True): "utf-16-le",
-        (True, False, True, False): "utf-16-be",
-        (False, True, True, True): "utf-32-le",
-        (True, True, True, False): "utf-32-be",
-    }
-    if encoding := unmarked.get(zeros):
-        return data.decode(encoding, "replace").lstrip(PADDING)
+    zeros = "".join("0" if byte == 0 else "x" for byte in data[:4])
+    unmarked = {"x0x0": "utf-16-le", "0x0x": "utf-16-be", "x000": "utf-32-le", "000x": "utf-32-be"}
+    if zeros in unmarked:
+        return data.decode(unmarked[zeros], "replace").lstrip(PADDING)
     try:
         return data.decode("utf-8").lstrip(PADDING)
     except UnicodeDecodeError:

@@ -47,7 +47,7 @@ def _inflated(data: bytes | memoryview, member: Member) -> bytes:
     inflater = isal_zlib.decompressobj(RAW_DEFLATE)
     try:
         whole: bytes = inflater.decompress(data, member.size + 1)
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # isal's stubs call it a class of its own
         raise Refused("broken compression", f"{member.name}: {error}") from error
     if len(whole) > member.size:
         raise Refused("lying size", f"{member.name}: more than {member.size} bytes")

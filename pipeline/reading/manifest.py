@@ -5,8 +5,9 @@
 
 A manifest is a folder of chunks (`00000000.jsonl.zst`, 5,000 entries each, in order) and `plan.json`. A shard is a run
 of consecutive entries, so that a rank reads its archives front to back; shards differ by at most the largest notebook.
-An entry that is refused already (by the archive's directory, the file list, or because its id is taken) is in the
-manifest too, with its reason: what is counted at the end is everything that was there.
+An entry that is refused already (by the archive's directory or the file list) is in the manifest too, with its reason:
+what is counted at the end is everything that was there. Where two inputs hold the same path, the later one's id gets
+the name of its archive before it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import xxhash
 
 from pipeline.reading.refusal import LIMITS, Limits, Refused
-from pipeline.reading.sources import Found, Input, Reader, find
+from pipeline.reading.sources import Found, Input, Reader, SourceError, find
 from pipeline.reading.zip_index import index_zip
 from pipeline.runs.store import read_lines, whole_file
 
@@ -130,10 +131,10 @@ def _archive(found: Found, reader: Reader, limits: Limits) -> Iterator[Entry]:
             method=member.method,
             crc=member.crc,
         )
-    for number, (name, refusal) in enumerate(index.refused):
+    for number, (name, refused) in enumerate(index.refused):
         shown = name.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace")
         row_id = f"{found.address}!{number}!{shown}"
-        yield Entry(id=row_id, address=found.address, reason=refusal.reason, detail=refusal.detail)
+        yield Entry(id=row_id, address=found.address, reason=refused.reason, detail=refused.detail)
 
 
 def _file(found: Found, limits: Limits) -> Entry:
@@ -150,16 +151,15 @@ def _file(found: Found, limits: Limits) -> Entry:
 
 
 def _judged(entry: Entry, seen: set[int], wanted: frozenset[str] | None) -> Entry:
-    """The entry, refused where another input has taken its id or the file list leaves it out."""
+    """The entry, refused where the file list leaves it out, its id told apart from those of other inputs."""
     if not entry.reason and wanted is not None and entry.id not in wanted and Path(entry.id).stem not in wanted:
         entry = Entry(id=entry.id, address=entry.address, reason="not in the file list")
-    taken = xxhash.xxh3_64_intdigest(entry.id.encode("utf-8", "replace"))
-    if taken in seen:
-        row_id = f"{entry.address}!{entry.offset}!{entry.id}"
-        entry = Entry(id=row_id, address=entry.address, reason="duplicate name", detail=f"{entry.id} came before")
+    for row_id in (entry.id, f"{Path(entry.address).name}/{entry.id}", f"{entry.address}/{entry.id}"):
         taken = xxhash.xxh3_64_intdigest(row_id.encode("utf-8", "replace"))
-    seen.add(taken)
-    return entry
+        if taken not in seen:
+            seen.add(taken)
+            return msgspec.structs.replace(entry, id=row_id)
+    raise SourceError(f"{entry.address}: {entry.id} came twice. An input must not be listed under two addresses.")
 
 
 def version_number(row_id: str) -> int:

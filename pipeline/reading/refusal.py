@@ -27,7 +27,7 @@ REASONS = {
     "compression ratio": "inflates to so many times its size that it is a bomb",
     "overlap": "shares bytes with another member",
     "outside the archive": "its place is not inside the file",
-    "duplicate name": "a member or a file of the same name came before it",
+    "duplicate name": "a member of the same name came before it",
     "not in the file list": "left out by the list of files that was given",
     "header disagrees": "the header at the member says something else than the directory",
     "broken compression": "the compressed data cannot be inflated",

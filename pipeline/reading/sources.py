@@ -115,9 +115,11 @@ class Reader:
 
         A view is good until the next one is asked for.
         """
-        spans = iter(spans)
-        for local, run in groupby(spans, key=lambda span: span.address.startswith(LOCAL)):
-            yield from _local_spans(run) if local else self._remote_spans(run)
+        for local, together in groupby(spans, key=lambda span: span.address.startswith(LOCAL)):
+            if local:
+                yield from _local_spans(together)
+            else:
+                yield from self._remote_spans(together)
 
     def _remote_spans(self, spans: Iterable[Span]) -> Iterator[memoryview]:
         for batch in _batches(_blocks(spans)):
@@ -267,6 +269,7 @@ def _batches(blocks: Iterable[tuple[Span, list[Span]]]) -> Iterator[list[tuple[S
 
 def _ranges(filesystem: AbstractFileSystem, blocks: list[Span]) -> list[bytes]:
     """The bytes of blocks of one file system; each is tried three times."""
+    results: list[bytes] = []
     for attempt in range(1, TRIES + 1):
         results = filesystem.cat_ranges(
             [block.address for block in blocks],

@@ -5,7 +5,7 @@
 
 Python's zipfile makes an object of half a kilobyte a member, believes sizes, and follows overlapping members; here
 every place and size is checked against the file before it is used. Written after PKWARE's APPNOTE 6.3.10. Refused
-members are listed with their reasons; an archive whose directory is broken raises `Refused`. Split archives are not read.
+members are listed with their reasons; an archive whose directory is broken raises `Refused`.
 """
 
 from __future__ import annotations

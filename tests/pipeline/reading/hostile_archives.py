@@ -10,7 +10,15 @@ from tests.pipeline.reading.zips import NOTEBOOK, Archive, Entry, deflated, wide
 
 FULL = 0xFFFFFFFF
 ZEROS = bytes(20_000_000)
-BAD_PATHS = [b"/a.ipynb", b"../a.ipynb", b"x/../../a.ipynb", b"x\\..\\a.ipynb", b"C:a.ipynb", b"C:/a.ipynb", b"a\0.ipynb"]
+BAD_PATHS = [
+    b"/a.ipynb",
+    b"../a.ipynb",
+    b"x/../../a.ipynb",
+    b"x\\..\\a.ipynb",
+    b"C:a.ipynb",
+    b"C:/a.ipynb",
+    b"a\0.ipynb",
+]
 BAD_PATHS += [b"a\n.ipynb", b"\x1b[2Ja.ipynb", b"\xff\xfe.ipynb", b"x" * 2000 + b".ipynb", b"//host/a.ipynb", b".."]
 METHODS = {1: "shrunk", 6: "imploded", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 98: "ppmd", 99: "aes"}
 
@@ -42,7 +50,11 @@ def refused_archives() -> Iterator[tuple[str, bytes, str]]:
     yield "65,535 entries promised", Archive(count=0xFFFF).build(), "broken directory"
     yield "entry promises ZIP64", Archive([Entry(size=FULL)]).build(), "broken directory"
     yield "ZIP64 field too short", Archive([Entry(size=FULL, extra=b"\1\0\4\0abcd")]).build(), "broken directory"
-    yield "ZIP64 field reaches out", Archive([Entry(size=FULL, extra=b"\1\0\xff\0abcdabcd")]).build(), "broken directory"
+    yield (
+        "ZIP64 field reaches out",
+        Archive([Entry(size=FULL, extra=b"\1\0\xff\0abcdabcd")]).build(),
+        "broken directory",
+    )
     size = len(good) - 22 - start
     place = start + size
     for name, wide in {
@@ -65,7 +77,8 @@ def refused_members() -> Iterator[tuple[str, bytes, str]]:
     twice = [Entry(name=b"good.ipynb"), Entry(), Entry(data=NOTEBOOK + b" ")]
     yield "the same name twice", Archive(twice).build(), "duplicate name"
     yield "overlap bomb", _overlapping(), "overlap"
-    yield "two entries for one member", Archive([Entry(name=b"good.ipynb"), Entry(), Entry(name=b"b.ipynb", offset=200)]).build(), "overlap"  # fmt: skip
+    shared = [Entry(name=b"good.ipynb"), Entry(), Entry(name=b"b.ipynb", offset=200)]
+    yield "two entries for one member", Archive(shared).build(), "overlap"
 
 
 def _entries() -> Iterator[tuple[str, Entry, str]]:
@@ -78,7 +91,12 @@ def _entries() -> Iterator[tuple[str, Entry, str]]:
         yield name, Entry(flags=flags), "encrypted"
     yield "encrypted, but only at the member", Entry(local_flags=0x801), "header disagrees"
     yield "symbolic link", Entry(mode=0o120777, data=b"/etc/passwd", method=0), "symlink"
-    for mode, name in {0o020666: "character device", 0o060660: "block device", 0o010644: "pipe", 0o140644: "socket"}.items():
+    for mode, name in {
+        0o020666: "character device",
+        0o060660: "block device",
+        0o010644: "pipe",
+        0o140644: "socket",
+    }.items():
         yield name, Entry(mode=mode), "not a regular file"
     yield "a script", Entry(name=b"a.py"), "not a notebook"
     yield "a folder with content", Entry(name=b"x/"), "not a notebook"

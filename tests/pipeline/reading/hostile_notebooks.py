@@ -59,10 +59,13 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
         yield f"{depth} lists deep", nested(b"[", b"]", depth), "nested too deeply"
     yield "objects 100,000 deep", nested(b'{"a":', b"}", 100_000), "nested too deeply"
     yield "objects deep, never closed", b'{"a":' * 150_000, "nested too deeply"
-    yield "lists deep where nobody looks", b'{"metadata": {"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}", "nested too deeply"  # fmt: skip
+    unseen = b'{"metadata": {"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}"
+    yield "lists deep where nobody looks", unseen, "nested too deeply"
     yield "12 MB of {} cells", b'{"cells": [' + b"{}," * 4_000_000 + b"{}]}", "too many parts"
-    yield "12 MB of {} outputs", b'{"cells": [{"cell_type": "code", "outputs": [' + b"{}," * 4_000_000 + b"{}]}]}", "too many parts"  # fmt: skip
-    yield "20 MB of empty lines", b'{"cells": [{"cell_type": "code", "source": [' + b'"",' * 7_000_000 + b'""]}]}', "too many parts"  # fmt: skip
+    outputs = b'{"cells": [{"cell_type": "code", "outputs": [' + b"{}," * 4_000_000 + b"{}]}]}"
+    yield "12 MB of {} outputs", outputs, "too many parts"
+    lines = b'{"cells": [{"cell_type": "code", "source": [' + b'"",' * 7_000_000 + b'""]}]}'
+    yield "20 MB of empty lines", lines, "too many parts"
     yield "20,000 cells", json.dumps(notebook(*[CODE] * 20_000)).encode(), "too many cells"
     yield "40 MB", b" " * 40_000_000 + good, "too large"
     yield "no keys", b"{}", "no cells"
@@ -89,7 +92,7 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
         yield f"{field} is a list", with_output(**{field: ["x"]}), "wrong types"
     yield "output_type is null", with_output(output_type=None), "wrong types"
     yield "level is a text", with_cell(level="2"), "wrong types"
-    yield "the end of a truncated download", good[40:], "broken JSON"
+    yield "the end of a truncated download", good[30:], "broken JSON"
     yield "text/plain is a number", with_output(data={"text/plain": 3}), "wrong types"
     yield "traceback is a number", with_output(traceback=3), "wrong types"
     for value in (1, 0, 5, 99, -4):

@@ -1,4 +1,4 @@
-"""ZIP archives byte by byte, so that any field of them can lie; `tests/pipeline/reading/hostile_archives.py` uses it."""
+"""ZIP archives byte by byte, so that any field of them can lie; `hostile_archives.py` uses it."""
 
 from __future__ import annotations
 
