@@ -269,7 +269,7 @@ def _batches(blocks: Iterable[tuple[Span, list[Span]]]) -> Iterator[list[tuple[S
 
 def _ranges(filesystem: AbstractFileSystem, blocks: list[Span]) -> list[bytes]:
     """The bytes of blocks of one file system; each is tried three times."""
-    results: list[bytes] = []
+    results: list[Any] = []
     for attempt in range(1, TRIES + 1):
         results = filesystem.cat_ranges(
             [block.address for block in blocks],

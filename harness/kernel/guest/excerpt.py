@@ -27,7 +27,7 @@ class Excerpt:
             self._tail = (self._tail + text[-self._tail_limit :])[-self._tail_limit :]
 
     def skip(self, count: int) -> None:
-        """Leave out `count` characters that nobody looks at: what was fed is the head, what comes after them the tail."""
+        """Leave out `count` characters unseen: what was fed before is the head, what comes after is the tail."""
         if count:
             self._head_limit = len(self._head)
             self._tail = ""

@@ -1,4 +1,4 @@
-"""Notebooks in any encoding and nbformat are read; what is broken is refused by its reason, in bounded time and memory."""
+"""Notebooks in any encoding and nbformat are read; what is broken is refused by its reason."""
 
 from __future__ import annotations
 
