@@ -1,4 +1,4 @@
-# make demo    the whole circle on two CPU cores: a report to look at in under twenty minutes (SEED=1 for another run)
+# make demo    the whole circle on two CPU cores: a report to look at in about ten minutes (SEED=1 for another run)
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only

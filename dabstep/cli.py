@@ -7,6 +7,7 @@
     dabstep table LOG...             the results table of some logs
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
     dabstep card LOG...              a model card's section of results, and the Hub's .eval_results
+    dabstep report LOG...            one HTML page of some logs: table, comparison, cost, notebooks
     dabstep compare LOG LOG...       can a difference be seen, question by question
     dabstep record                   rows for the committed ledger
     dabstep doctor                   what this machine can and cannot do
@@ -22,6 +23,7 @@ from typing import Annotated
 import typer
 
 import dabstep.pipeline
+import dabstep.reporting
 import dabstep.submit
 from dabstep.failure import fail as _fail
 
@@ -32,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
 )
 dabstep.submit.register(app)
+dabstep.reporting.register(app)
 dabstep.pipeline.register(app)
 
 
@@ -54,7 +57,8 @@ def demo(
     """Worlds, questions, taught traces, a tiny model, every epoch scored: a table, a curve, a report."""
     from rich.console import Console
 
-    from dabstep.demo import DemoError, DemoSettings, run_demo
+    from dabstep.demo import run_demo
+    from dabstep.demo_parts import DemoError, DemoSettings
     from harness.kernel.protocol import KernelUnavailable
 
     settings = DemoSettings(

@@ -9,23 +9,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dabstep.demo_parts import DemoSettings, Places, Scored, questions_of
 from harness.notebook import write_notebook
 from harness.records import Result, Trace
 from harness.trace import read_traces
+from results.comparison import Comparisons, compare
 from results.curve import Curve, Point, Series, draw
 from results.families import most_frequent_guess
 from results.from_log import result_from_log
 from results.intervals import Share
 from results.ledger import append, read
+from results.outcomes import outcomes_from_log
 from results.report import Report, write_report
 from results.table import share_of, to_markdown, to_rich
-
-if TYPE_CHECKING:
-    from dabstep.demo import DemoSettings, Places, Scored
 
 NOTEBOOKS = 3
 
@@ -34,8 +33,6 @@ def show_results(
     places: Places, settings: DemoSettings, scored: Sequence[Scored], wall_s: float, console: Console
 ) -> Path:
     """Write every view and print the table. Returns the report's path."""
-    from dabstep.demo import questions_of
-
     rows = [_row(run, settings) for run in scored]
     _append_new(rows, places.root.parent / "ledger.jsonl")
     main = [row for row, run in zip(rows, scored, strict=True) if run.question_set == "held-out"]
@@ -57,6 +54,7 @@ def show_results(
         curve=curve,
         baselines={"guesser by family": guess},
         traces=traces,
+        comparisons=[_against_the_last(scored)],
         notes=[_rephrased_note(rephrased)],
     )
     write_report(places.root / "report.html", report)
@@ -86,8 +84,11 @@ def show_results(
 
 
 def _row(run: Scored, settings: DemoSettings) -> Result:
-    name = "untrained" if run.epoch == 0 else f"epoch {run.epoch}"
-    return result_from_log(run.log, checkpoint=name, seeds=(settings.seed,))
+    return result_from_log(run.log, checkpoint=_name(run), seeds=(settings.seed,))
+
+
+def _name(run: Scored) -> str:
+    return "untrained" if run.epoch == 0 else f"epoch {run.epoch}"
 
 
 def _append_new(rows: Sequence[Result], ledger: Path) -> None:
@@ -120,6 +121,12 @@ def _summary(places: Places, settings: DemoSettings) -> str:
         f"that were really run, about {settings.held_out_worlds} worlds that no training question comes from "
         f"(seed {settings.seed}, questions' seed {settings.questions_seed})."
     )
+
+
+def _against_the_last(scored: Sequence[Scored]) -> Comparisons:
+    """The last epoch with each one before it: which of them it can be told from."""
+    runs = [outcomes_from_log(run.log, _name(run)) for run in scored if run.question_set == "held-out"]
+    return compare([runs[-1], *runs[:-1]])
 
 
 def _rephrased_note(rephrased: Sequence[Result]) -> str:

@@ -59,7 +59,7 @@ def submit(
     ] = None,
     ledger: Annotated[Path, typer.Option(help="Where --read-back appends its rows.")] = LEDGER,
     data_dir: Annotated[
-        str | None, typer.Option(help="The benchmark's folder; else DABSTEP_DIR, else the Hub.")
+        str | None, typer.Option(help="The benchmark's folder; else DABSTEP_DIR, the logs' own, or the Hub.")
     ] = None,
 ) -> None:
     """Make a leaderboard submission out of logs, check one, or read its scores back into the ledger."""
@@ -134,7 +134,7 @@ def _make(
 
     if unknown := set(allow) - set(MEANING):
         raise ValueError(f"--allow {', '.join(sorted(unknown))}: there are {', '.join(MEANING)}.")
-    board = Board(official_levels(_folder(data_dir)), REVISION, official_data_hash())
+    board = Board(official_levels(_folder(data_dir) or _folder_of(logs)), REVISION, official_data_hash())
     waivers = [name for name in MEANING if name in allow]
     said = make_submission(logs, board, declared, output, let_through=waivers, attempt=attempt, reasoning=reasoning)
     typer.echo(f"{output / SUBMISSION}: {len(board.levels)} answers, no fault")
@@ -189,6 +189,17 @@ def _exposure(text: str | None) -> ExposureClass | None:
         if known == text:
             return known
     raise ValueError(f"--exposure {text}: there are {', '.join(EXPOSURE)}.")
+
+
+def _folder_of(logs: list[Path]) -> Path | None:
+    """The benchmark's folder that a log was made with, where it still is."""
+    from results.from_log import read_log
+
+    for log in logs:
+        given = read_log(log)[0].eval.task_args.get("data_dir")
+        if given and Path(given).expanduser().is_dir():
+            return Path(given).expanduser()
+    return None
 
 
 def _folder(data_dir: str | None) -> Path | None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datatrove.data import Document
 
 
-
 class Source(Record):
     """Where a notebook lies. For a plain file `member` is empty and `offset` 0; sizes are in bytes.
 

@@ -38,6 +38,10 @@ class LogError(ValueError):
     """A log that cannot become a row of the ledger; the message names the log, the reason and the mend."""
 
 
+class Unscored(LogError):
+    """A log whose samples were not graded, for want of an answer key: there is no score, which is not a score of 0."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """Samples of a log, all of them: right, asked, those without a verdict because something failed, unscored."""
@@ -67,8 +71,8 @@ def result_from_log(
         note: A word for the table.
         model_digest: The model's hash where it is known already; else the weights are hashed here, or the model named.
 
-    Raises LogError for a log that is missing, unfinished, unscored or invalidated, lacks samples or a metadata key, and
-    ProvenanceError for weights or code that cannot be named.
+    Raises LogError for a log that is missing, unfinished or invalidated, lacks samples or a metadata key, Unscored for
+    one without an answer key, and ProvenanceError for weights or code that cannot be named.
     """
     header, samples = read_log(log)
     counts = tally(samples, scorer, str(log))
@@ -189,7 +193,7 @@ def refuse_unless_whole(header: EvalLog, n: int, log: str) -> None:
 
 def _refuse_unscored(counts: Tally, log: str) -> None:
     if counts.unscored:
-        raise LogError(
+        raise Unscored(
             f"{log}: unscored, since {counts.unscored} of {counts.n} samples were not graded against a right answer. "
             "No score is not a score of 0. Give a whole key (`-T answers=FILE`), or leave those questions out."
         )

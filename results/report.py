@@ -2,11 +2,11 @@
 
     write_report(Path("report.html"), Report(title="Parcels, seed 1", results=rows, curve=curve, traces=traces))
 
-It shows the table with its intervals, what a comparison of runs allows to say, published figures beside ours, the
-learning curve, the last run by question family, and some solved and failed questions as notebooks. Style, script and
-pictures are inside the file; a content policy lets no request leave the page and no script run but its own, whatever a
-model or a cell has written (see `results/notebook_html.py`). Looking at every question is for `inspect view`; this page
-shows a few, chosen by a rule that it states.
+It shows the table with its intervals, what a comparison of runs allows to say, what the runs cost, published figures
+beside ours, the learning curve, one run by question family, and its questions as notebooks, to be filtered by level,
+family, verdict and why they failed. Style, script and pictures are inside the file; a content policy lets no request
+leave the page and no script run but its own, whatever a model or a cell has written (see `results/notebook_html.py`).
+A page keeps a size that a telephone can open: which questions are left out is decided by a rule that the page states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import zip_longest
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,16 +25,14 @@ from harness.records import Result, Trace
 from results.comparison import Comparisons
 from results.comparison_table import LEGEND, Grid, grids
 from results.curve import Curve, Theme, draw
-from results.families import NO_FAMILY, by_family
+from results.families import by_family
 from results.intervals import Share
-from results.notebook_html import Cell, notebook_cells, phrase, prose, shortened
-from results.table import columns, name_of, share_of
+from results.notebook_html import prose
+from results.question_list import list_questions
+from results.table import NOT_GIVEN, columns, duration, name_of, share_of
 from results.verdict import verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
-ANSWER_CHARS = 600
-QUESTION_CHARS = 4_000
-VERDICTS = {True: "solved", False: "failed", None: "ungraded"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,12 @@ class Report:
         summary: What was run, in a few sentences of Markdown.
         curve: The learning curve.
         baselines: Shares to hold the results against, such as a guesser's.
-        traces: The traces of one run, all of them: broken down by family, and some shown as notebooks.
+        traces: The traces of one run, all of them: broken down by family, and shown as notebooks.
         traces_of: What that run is called; the last headline's name unless given.
-        comparison: Runs compared with each other, with verdicts in words.
+        comparisons: Runs compared with each other, with verdicts in words; one for each set of questions.
         reported: Published figures to stand beside ours, marked as not run here.
         notes: What a reader must know besides, each a sentence or two of Markdown.
-        examples: How many solved and how many failed questions are shown, at most.
+        examples: How many questions of each verdict are shown, at most; as many as PAGE_CHARS allows unless given.
     """
 
     title: str
@@ -65,10 +62,10 @@ class Report:
     baselines: Mapping[str, Share] = field(default_factory=dict)
     traces: Sequence[Trace] = ()
     traces_of: str | None = None
-    comparison: Comparisons | None = None
+    comparisons: Sequence[Comparisons] = ()
     reported: Sequence[Result] = ()
     notes: Sequence[str] = ()
-    examples: int = 4
+    examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,23 +79,33 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Example:
-    """One question shown as a notebook, with what is said about it in the list."""
+class Cost:
+    """What one run took, as the page says it: tokens, dollars and time, in all and for each question."""
 
-    trace: Trace
-    question: Markup
-    answer: str | None
-    target: str | None
-    cells: Sequence[Cell]
+    name: str
+    tokens: str
+    tokens_each: str
+    dollars: str
+    dollars_right: str
+    time: str
 
-    @property
-    def verdict(self) -> str:
-        """In a word, which is also the name of its style."""
-        return VERDICTS[self.trace.verdict.correct]
+
+def cost_of(row: Result) -> Cost:
+    """The cost of a run; dollars only where every price was known."""
+    asked, right = row.n or 0, row.k or 0
+    dollars = row.cost_usd
+    return Cost(
+        name=name_of(row),
+        tokens=NOT_GIVEN if row.tokens is None else f"{row.tokens:,}",
+        tokens_each=NOT_GIVEN if row.tokens is None or not asked else f"{row.tokens / asked:,.0f}",
+        dollars=NOT_GIVEN if dollars is None else f"${dollars:,.2f}",
+        dollars_right=NOT_GIVEN if dollars is None or not right else f"${dollars / right:,.4f}",
+        time=duration(row.wall_s),
+    )
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; the file appears under its name only when whole. Raises ValueError when there are no results."""
+    """Write the page; the file appears under its name only when whole. Raises ValueError as `render` does."""
     page = render(report)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -108,9 +115,9 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def render(report: Report) -> str:
-    """The page as text. Raises ValueError when there are no results."""
-    if not report.results:
-        raise ValueError("there are no results to report. Score at least one run first.")
+    """The page as text. Raises ValueError when there are neither results nor traces."""
+    if not report.results and not report.traces:
+        raise ValueError("there is nothing to report: neither results nor traces. Score at least one run first.")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -119,7 +126,6 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    examples = {verdict: _examples(report, correct) for correct, verdict in VERDICTS.items()}
     return environment.get_template("report.html").render(
         report=report,
         summary=prose(report.summary),
@@ -133,17 +139,13 @@ def render(report: Report) -> str:
         legend=LEGEND,
         incomplete=sorted({name for row in report.results for name in row.incomplete_data}),
         pictures=_pictures(report.curve),
-        compared=_compared(report.comparison) if report.comparison is not None else None,
+        compared=[_compared(comparison) for comparison in report.comparisons],
         published=_published(report.reported),
         share_of=share_of,
         families=by_family(report.traces),
-        traces_of=report.traces_of or name_of(_headline(report)[-1]),
-        examples=[example for shown in examples.values() for example in shown],
-        shown=[
-            (verdict, len(examples[verdict]), of)
-            for correct, verdict in VERDICTS.items()
-            if (of := sum(trace.verdict.correct is correct for trace in report.traces))
-        ],
+        traces_of=report.traces_of or "".join(map(name_of, _headline(report)[-1:])),
+        costs=[cost_of(row) for row in report.results if row.kind == "run"],
+        listed=list_questions(report.traces, report.examples),
     )
 
 
@@ -171,7 +173,7 @@ def _compared(comparison: Comparisons) -> Compared:
     pairs = comparison.comparisons
     return Compared(
         left_out=comparison.left_out,
-        grids=grids(comparison),
+        grids=[grid for grid in grids(comparison) if grid.title],  # the first repeats the table of results
         verdicts=[(verdict(pair), pair.differs) for pair in pairs],
         notes=list(dict.fromkeys([*comparison.notes, *(note for pair in pairs for note in pair.notes)])),
     )
@@ -183,26 +185,3 @@ def _published(rows: Sequence[Result]) -> dict[str, list[Result]]:
     for row in rows:
         by_source.setdefault(row.source or "", []).append(row)
     return by_source
-
-
-def _examples(report: Report, correct: bool | None) -> list[Example]:
-    """The first traces of each family in turn, then the second of each, and so on, up to the number asked for."""
-    families: dict[str, list[Trace]] = {}
-    for trace in report.traces:
-        if trace.verdict.correct is correct:
-            families.setdefault(trace.family or NO_FAMILY, []).append(trace)
-    in_turn = [trace for turn in zip_longest(*families.values()) for trace in turn if trace is not None]
-    return [_example(trace) for trace in in_turn[: report.examples]]
-
-
-def _example(trace: Trace) -> Example:
-    def cut(answer: str | None) -> str | None:
-        return None if answer is None else shortened(answer, ANSWER_CHARS)
-
-    return Example(
-        trace=trace,
-        question=phrase(trace.question, QUESTION_CHARS),
-        answer=cut(trace.verdict.answer),
-        target=cut(trace.verdict.target),
-        cells=notebook_cells(trace),
-    )

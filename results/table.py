@@ -79,7 +79,7 @@ def to_rich(results: Sequence[Result], title: str | None = None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     shown = columns(_some(results))
     for column in shown:
         table.add_column(column.heading, justify="right" if column.figure else "left", no_wrap=column.figure)

@@ -1,21 +1,22 @@
 "use strict";
-// The list of questions: show all, solved or failed ones; open or close what is shown.
+// The list of questions: filter it; open or close what is shown. Each filter names the data attribute that it looks at.
 (() => {
   const list = document.getElementById("questions");
   if (!list) return;
-  const buttons = [...document.querySelectorAll("[data-show]")];
-  const shown = () => [...list.querySelectorAll("details.question")].filter((item) => !item.hidden);
-  for (const button of buttons) {
-    button.addEventListener("click", () => {
-      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-      for (const item of list.querySelectorAll("details.question")) {
-        item.hidden = button.dataset.show !== "all" && item.dataset.verdict !== button.dataset.show;
-      }
-    });
-  }
+  const all = [...list.querySelectorAll("details.question")];
+  const filters = [...document.querySelectorAll("[data-filter]")];
+  const shown = () => all.filter((item) => !item.hidden);
+  const filter = () => {
+    for (const item of all) {
+      item.hidden = !filters.every((one) => one.value === "" || item.dataset[one.dataset.filter] === one.value);
+    }
+    document.getElementById("count").textContent = `${shown().length} of ${all.length} shown`;
+  };
+  for (const one of filters) one.addEventListener("change", filter);
   document.getElementById("toggle").addEventListener("click", () => {
     const open = shown().some((item) => !item.open);
     for (const item of shown()) item.open = open;
   });
+  filter();
   document.getElementById("controls").hidden = false;
 })();

@@ -85,7 +85,7 @@ def test_a_sample_is_one_short_line_that_no_terminal_obeys(text: str) -> None:
     sample = Dropped(stage="s", reason="r", id="i", sample=text).sample
     assert len(sample) <= SAMPLE_CHARACTERS
     assert not any(character in sample for character in "\n\r\x1b\x07\x9b\u2028")
-    assert sample.encode()
+    sample.encode()  # no half of a surrogate pair is left
 
 
 @pytest.mark.parametrize(("row_id", "parent"), [("a#1", "a"), ("a", "a"), ("a#b", "a#b"), ("#1", ""), ("a#1#2", "a#1")])
