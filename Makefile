@@ -2,6 +2,7 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
+# make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # Everything is installed into .venv beside this file; the second time is quick.
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-pipeline clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-pipeline clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -40,6 +41,9 @@ slow: setup
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
+
+bench-killed-run: setup
+	@PYTHONPATH=. $(BIN)/python scripts/killed_run.py
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)

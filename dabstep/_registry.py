@@ -18,9 +18,11 @@ from inspect_ai import Task, task
 from inspect_ai.agent import Agent, agent
 from inspect_ai.solver import Solver, solver
 
+import dabstep.study_runs  # noqa: F401  # its hook
 import harness.agent
 import harness.kernel.bwrap_sandbox
 import harness.models.checkpoint
+import harness.prices
 import harness.progress
 import harness.scoring
 import tasks.dabstep
