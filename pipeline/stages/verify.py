@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -28,14 +28,14 @@ from pydantic import BaseModel, ConfigDict
 from harness.calls.outcome import Reply
 from harness.calls.request import Request
 from harness.grader import is_correct
-from harness.records import Question
 from pipeline.asking.framing import messages, prompt_files, prompt_version
 from pipeline.asking.models import foretold, identity
+from pipeline.asking.questions import files_of, question_in, question_of
 from pipeline.asking.shown import output_of, read_cells, show
 from pipeline.asking.solvers import Solver, solve
 from pipeline.asking.step import AskingStep
 from pipeline.quarantine import Dropped
-from pipeline.row import AnswerVerdict, AskedQuestion, NotebookRow, Verification, parent_id
+from pipeline.row import AnswerVerdict, NotebookRow, Verification
 from pipeline.runs.layout import of_rank
 from pipeline.runs.stages import Stage, StageContext
 from pipeline.runs.store import RowWriter
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 PROMPT = "verify"
 UNVERIFIED = ".unverified.jsonl.zst"
 SOLVERS = ".solvers"
-HARD_KINDS = ("multi-step", "join")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,9 @@ class Verify(AskingStep):
     def _solved(self, rows: Sequence[NotebookRow]) -> dict[str, NotebookRow]:
         """The rows by id, with the verdicts of all solvers where the checker agrees and the data are there."""
         by_id = {row.id: row for row in rows}
-        files = {row.id: found for row in rows if _of(row).verified and (found := self._files(row))}
+        data = Path(self._settings.data or "")
+        wanted = [row for row in rows if self._settings.solvers and _of(row).verified]
+        files = {row.id: found for row in wanted if (found := files_of(row, data))}
         if not files:
             return by_id
         questions = [question_of(by_id[row_id]) for row_id in files]
@@ -132,22 +133,10 @@ class Verify(AskingStep):
                 by_id[row_id] = _with(by_id[row_id], solver.model, answer)
         return by_id
 
-    def _files(self, row: NotebookRow) -> dict[str, Path] | None:
-        """The question's files by name; None where one is missing, or two have the same name."""
-        if not self._settings.solvers or self._settings.data is None or row.extracted is None:
-            return None
-        found: dict[str, Path] = {}
-        for file in row.extracted.files:
-            path = in_input(Path(self._settings.data), file)
-            if path is None or path.name in found:
-                return None
-            found[path.name] = path
-        return found or None
-
 
 def checked(row: NotebookRow, check: Check, model: str) -> AnswerVerdict:
     """What a checker's reply says of a row's question."""
-    cells, question = read_cells(row.markdown), _question(row)
+    cells, question = read_cells(row.markdown), question_in(row)
     shown = any(
         quote and quote in " ".join((output_of(cells, told.cell) or "").split())
         for told in check.evidence
@@ -178,57 +167,20 @@ def reason(row: NotebookRow) -> str:
     return "a solver gives no answer" if None in others else "a solver answers otherwise"
 
 
-def question_of(row: NotebookRow) -> Question:
-    """A row's question as what passes to tasks; `files` are the names that the notebook's code has for them."""
-    question = _question(row)
-    verdicts = _of(row).verdicts if row.verification else ()
-    agreed = ", ".join(f"{verdict.by} {verdict.model}" for verdict in verdicts if verdict.agrees)
-    return Question(
-        id=row.id,
-        question=question.question,
-        guidelines=question.guidelines,
-        level="hard" if question.kind in HARD_KINDS else "easy",
-        answer=question.answer,
-        answer_kind=question.answer_kind,
-        files=row.extracted.files if row.extracted else (),
-        source="notebook",
-        source_id=parent_id(row.id),
-        family=row.family.representative if row.family else None,
-        licence="unknown",
-        checked=f"asked by {question.model}; agreed: {agreed or 'nobody'}",
-    )
-
-
-def in_input(data: Path, file: str) -> Path | None:
-    """A file that a notebook names, under a folder laid out as Kaggle's input folder; None where it is not there."""
-    parts = [part for part in PurePosixPath(file.replace("\\", "/")).parts if part not in ("/", ".", "..")]
-    after = parts[len(parts) - parts[::-1].index("input") :] if "input" in parts else parts
-    path = data.joinpath(*after)
-    if after and path.is_file() and path.resolve().is_relative_to(data.resolve()):
-        return path
-    return None
-
-
 def request(row: NotebookRow, settings: VerifySettings) -> Request:
     """What the checker is asked about a row."""
-    question, shown = _question(row), show(row.markdown, settings.notebook_characters)
+    question, shown = question_in(row), show(row.markdown, settings.notebook_characters)
     asked = messages(PROMPT, shown, question=question.question, guidelines=question.guidelines)
     return Request(asked, schema=Check, prompt_version=prompt_version(PROMPT))
 
 
 def _with(row: NotebookRow, model: str, answer: str | None) -> NotebookRow:
     """The row with one more solver's verdict."""
-    before, question = _of(row), _question(row)
+    before, question = _of(row), question_in(row)
     agrees = bool(answer and answer.strip()) and is_correct(answer or "", question.answer)
     verdict = AnswerVerdict(by="solver", model=model, answer=answer, agrees=agrees)
     after = Verification(verified=before.verified and agrees, verdicts=(*before.verdicts, verdict))
     return row.model_copy(update={"verification": after})
-
-
-def _question(row: NotebookRow) -> AskedQuestion:
-    if row.question is None:
-        raise ValueError(f"{row.id}: a row without a question. The stage ask comes before verify.")
-    return row.question
 
 
 def _of(row: NotebookRow) -> Verification:
@@ -238,7 +190,7 @@ def _of(row: NotebookRow) -> Verification:
 
 def _told(row: NotebookRow) -> str:
     """All answers, for the quarantine's sample."""
-    question = _question(row)
+    question = question_in(row)
     others = "; ".join(f"{verdict.by}: {verdict.answer}" for verdict in _of(row).verdicts)
     return f"{question.answer} | {others} | {question.question}"
 
