@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline pipeline-demo clean
 
 
 .DEFAULT_GOAL := setup
@@ -52,6 +52,9 @@ bench-calls: setup
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
+
+pipeline-demo: setup
+	@$(BIN)/python scripts/pipeline_demo.py
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info

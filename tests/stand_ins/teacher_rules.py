@@ -3,10 +3,10 @@
     with StandIn(teacher) as there: ...
     python -m tests.stand_ins.teacher_rules          # in a process of its own; prints its address
 
-Nothing here has seen the answers: it reads the sentences that the corpus's notebooks print (`styles.py`), and as solver
-it writes code for the question and answers with what the kernel gives back. It also does, now and then, what real models
-do: asks for a model's score, for something trivial or twice, invents quotes, and disagrees (by a hash of the question).
-A prompt that does not keep to the frame of `pipeline/asking/framing.py` is refused.
+Nothing here has seen the answers: it reads the sentences that the corpus's notebooks print (`styles.py`), and as
+solver it writes code for the question and answers with what the kernel gives back. Now and then it also does what real
+models do: asks for a model's score, for something trivial or twice, invents quotes, disagrees (by a hash of the
+question). A prompt that does not keep to the frame of `pipeline/asking/framing.py` is refused.
 """
 
 from __future__ import annotations
@@ -45,16 +45,17 @@ QUESTIONS = {
     "join": "Join {file} and {other} by {3}: what is the mean of {0} over the rows where {1} is {2}?",
     "rank": "In {file}, which {0} has the highest total of {1}?",
     "rate": "In {file}, what share of the rows has {0} equal to {1}?",
-    "multi-step": "In {file}, take the {1} with the most rows: what is the spread (largest less smallest) of {0} in it?",
+    "multi-step": "In {file}, take the {1} with the most rows: what is the spread (largest less least) of {0} in it?",
 }
-FORMS = {"filter": ("number", 2), "join": ("number", 2), "rank": ("text", None), "rate": ("number", 4)}
+FORMS = dict.fromkeys(QUESTIONS, ("number", 2)) | {"rank": ("text", None), "rate": ("number", 4)}
 CODE = {
-    "filter": "t = pd.read_csv(f'{file}')\nprint(round(t[(t['{1}'] == '{2}') & (t['{3}'] == '{4}')]['{0}'].mean(), 2))",
-    "join": "t = pd.read_csv(f'{file}').merge(pd.read_csv(f'{other}'), on='{3}')\n"
+    "filter": "t = pd.read_csv('input/{file}')\n"
+    "print(round(t[(t['{1}'] == '{2}') & (t['{3}'] == '{4}')]['{0}'].mean(), 2))",
+    "join": "t = pd.read_csv('input/{file}').merge(pd.read_csv('input/{other}'), on='{3}')\n"
     "print(round(t[t['{1}'] == '{2}']['{0}'].mean(), 2))",
-    "rank": "t = pd.read_csv(f'{file}')\nprint(t.groupby('{0}')['{1}'].sum().idxmax())",
-    "rate": "t = pd.read_csv(f'{file}')\nprint(round((t['{0}'] == '{1}').mean(), 4))",
-    "multi-step": "t = pd.read_csv(f'{file}')\nv = t[t['{1}'] == t['{1}'].value_counts().idxmax()]['{0}']\n"
+    "rank": "t = pd.read_csv('input/{file}')\nprint(t.groupby('{0}')['{1}'].sum().idxmax())",
+    "rate": "t = pd.read_csv('input/{file}')\nprint(round((t['{0}'] == '{1}').mean(), 4))",
+    "multi-step": "t = pd.read_csv('input/{file}')\nv = t[t['{1}'] == t['{1}'].value_counts().idxmax()]['{0}']\n"
     "print(round(v.max() - v.min(), 2))",
 }
 
@@ -180,7 +181,7 @@ def proposals(notebook: Seen) -> dict[str, Any]:
 
 
 def _proposal(finding: Finding, files: list[str]) -> dict[str, Any]:
-    kind, decimals = FORMS.get(finding.kind, ("number", 2))
+    kind, decimals = FORMS[finding.kind]
     form = f"a number rounded to {decimals} decimals" if decimals else "the name alone"
     return {
         "kind": finding.kind,
@@ -197,7 +198,7 @@ def _proposal(finding: Finding, files: list[str]) -> dict[str, Any]:
 def _unwelcome(notebook: Seen, questions: list[dict[str, Any]]) -> dict[str, Any]:
     """A question of the sorts that are forbidden."""
     first = questions[0]
-    accuracy = re.search(r"accuracy of the model: (\S+)", notebook.notebook)
+    accuracy = re.search(r"^accuracy of the model: ([\d.]+)$", notebook.notebook, re.M)
     if accuracy:
         asked = "What accuracy does the logistic regression reach?"
         return first | {"question": asked, "answer": accuracy.group(1), "decimals": 4, "answer_kind": "number"}
@@ -205,12 +206,9 @@ def _unwelcome(notebook: Seen, questions: list[dict[str, Any]]) -> dict[str, Any
     if looks:
         [table] = [body for number, body in notebook.cells("output") if number == looks[0]]
         quote = table.strip("`\n").splitlines()[-1]
-        value = quote.split()[1]
-        asked = f"In {notebook.files[0]}, what stands in the row with the id {value} in its id column?"
-        asked = asked.replace(value, "at the fifth place")
         return first | {
-            "question": asked,
-            "answer": value,
+            "question": f"In {notebook.files[0]}, what is the id in the fifth row?",
+            "answer": quote.split()[1],
             "answer_kind": "text",
             "decimals": None,
             "evidence": [{"cell": looks[0], "quote": quote}],
@@ -234,7 +232,7 @@ def check(notebook: Seen) -> dict[str, Any]:
             if _chance(question, 7) and kind != "rank":
                 answer = f"{float(finding.value) + 1:.2f}"
             evidence = [{"cell": finding.cell, "quote": finding.sentence}]
-            unambiguous = not _chance("?" + question, 11)
+            unambiguous = not _chance("?" + question, 13)
             return nothing | {"evidence": evidence, "answerable": True, "unambiguous": unambiguous, "answer": answer}
     return nothing
 
@@ -247,11 +245,11 @@ def solver(payload: dict[str, Any]) -> dict[str, Any]:
     if last["role"] == "tool":
         lines = _text(last).strip().splitlines()
         return _call("final_answer", {"answer": lines[-1].strip("` ") if lines else ""})
-    if "careless" in payload["model"] and _chance(str(asked), 5):
+    if "careless" in payload["model"] and _chance(str(asked), 11):
         return _call("final_answer", {"answer": "0"})
     kind, about, files = asked
     names = {str(place): text for place, text in enumerate(about)} | files
-    code = CODE[kind].replace("f'{file}'", "'input/{file}'").replace("f'{other}'", "'input/{other}'")
+    code = CODE[kind]
     for name, text in names.items():
         code = code.replace(f"{{{name}}}", text)
     return _call("python", {"code": f"import pandas as pd\n{code}"})

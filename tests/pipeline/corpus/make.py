@@ -1,4 +1,4 @@
-"""Make the small corpus: 33 notebooks, run for real, in Kaggle's ZIP layout, with data and Meta Kaggle's tables.
+"""Make the small corpus: 34 notebooks, run for real, in Kaggle's ZIP layout, with data and Meta Kaggle's tables.
 
     python -m tests.pipeline.corpus.make FOLDER
 
@@ -62,7 +62,8 @@ def notebooks() -> list[Made]:
     made = [Made(style.__name__, study, style(study), votes=40) for style in GOOD for study in STUDIES]
     first, second, third = STUDIES
     made += [Made("edited", study, oddities.edited(GOOD[place](study))) for place, study in enumerate(STUDIES)]
-    made.append(Made("same code", second, GOOD[2](second)))
+    made.append(Made("same code", second, [("text", "# My copy of a notebook that I liked"), *GOOD[2](second)]))
+    made.append(Made("same bytes", third, GOOD[2](third)))
     odd: dict[str, Callable[[Study], Cells]] = {
         "german": oddities.german,
         "failing": oddities.failing,

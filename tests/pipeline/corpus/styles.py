@@ -129,7 +129,8 @@ def functions(study: Study) -> Cells:
                 "code",
                 "ranking = frame.groupby('<key>').<amount>.sum().nlargest(3)\n"
                 "for place, name in enumerate(ranking.index, 1):\n"
-                "    print(place, name, ranking[name])\nprint('<key> with the highest total of <amount>: ' + ranking.index[0])",
+                "    print(place, name, ranking[name])\n"
+                "print('<key> with the highest total of <amount>: ' + ranking.index[0])",
             ),
             ("text", "The flag is what the office asked about, so its share in numbers:"),
             ("code", "print('share of rows where <flag> is yes: %.4f' % frame.<flag>.eq('yes').mean())"),
