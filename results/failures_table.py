@@ -65,12 +65,12 @@ def by_reason(counts: FailureCounts) -> list[list[str]]:
 
 
 def by_family(counts: FailureCounts) -> list[list[str]]:
-    """A heading, and a row for each family in which something failed: k/n failed, and how many for each reason."""
-    rows = [["Family", "Failed", *counts.reasons]]
+    """A heading, and a row for each family in which something failed: k/n failed, and how many for which reason."""
+    rows = [["Family", "Failed", "Reasons"]]
     for family, n in counts.n.items():
         if failed := counts.all_failed(family):
-            each = [str(counts.of(reason, family) or "") for reason in counts.reasons]
-            rows.append([family, f"{failed}/{n}", *each])
+            each = [f"{count} {reason}" for reason in counts.reasons if (count := counts.of(reason, family))]
+            rows.append([family, f"{failed}/{n}", "; ".join(each)])
     return rows
 
 

@@ -154,9 +154,9 @@ def test_counts_are_of_all_attempts_by_reason_and_by_family(trace: Make) -> None
         ["last cell crashed", "1/5", "20.0"],
     ]
     assert by_family(counts) == [
-        ["Family", "Failed", "gave up", "last cell crashed"],
-        ["fees", "2/3", "2", ""],
-        ["rows", "1/1", "", "1"],
+        ["Family", "Failed", "Reasons"],
+        ["fees", "2/3", "2 gave up"],
+        ["rows", "1/1", "1 last cell crashed"],
     ]
     assert to_markdown([["a|b"], ["c"]]) == "| a\\|b |\n| --- |\n| c |"
 
