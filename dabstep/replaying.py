@@ -10,8 +10,6 @@ only those whose turns came from their scaffold's own loop (which `dabstep/play_
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 import tempfile
 import threading
@@ -30,12 +28,11 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
     from rich.console import Console
 
-    from harness.replay import Difference, End, Replayed
+    from harness.replay import Replayed
 
 LIMITS = ("turn_limit", "message_limit", "token_limit", "time_limit", "working_limit")
 TASKS = ("dabstep_dev", "dabstep_easy", "dabstep_hard", "generated_qa")
 SOLVERS = ("notebook", "baseline", "play_solution")
-SHOWN, DIFF_LINES = 10, 12
 POLL_S = 0.3
 
 
@@ -80,6 +77,7 @@ def replay(
     from inspect_ai._util.error import PrerequisiteError
     from rich.console import Console
 
+    from dabstep.replay_shown import show, write_json
     from harness.kernel.protocol import KernelUnavailable
     from harness.trace import TraceError
 
@@ -91,7 +89,7 @@ def replay(
         show(compared, console)
         console.print(f"the replay: {made}", highlight=False, markup=False, soft_wrap=True)
         if json_file is not None:
-            _write_json(json_file, compared, log, made)
+            write_json(json_file, compared, log, made)
     except (ReplayRefused, TraceError, PrerequisiteError, KernelUnavailable, OSError) as error:
         raise fail(error) from None
     if compared.differs:
@@ -165,95 +163,6 @@ def recorded_task(header: EvalLog, settings: ReplaySettings) -> Task:
             "Restore them, or say where they are (for instance -T questions=FOLDER)."
         )
     return task
-
-
-def show(compared: Replayed, console: Console) -> None:
-    """Print the counts, the changed ends and the first differences."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right")
-    rows = [
-        (compared.samples, "samples"),
-        (compared.cells, "cells recorded"),
-        (compared.same, "same"),
-        *((count, f"same apart from {rules}") for rules, count in compared.set_aside.most_common()),
-        (len(compared.differences), "differ"),
-        *((count, f"not played: {reason}") for reason, count in compared.not_played.most_common()),
-        *((count, f"without a recording: {reason}") for reason, count in compared.not_recorded.most_common()),
-        (sum(end.score_changed for end in compared.ends), "verdicts changed"),
-    ]
-    for count, what in rows:
-        table.add_row(f"{count:,}", Text(what))
-    console.print(table)
-    if compared.other_prompts:
-        console.print(f"{compared.other_prompts} samples were prompted otherwise when they were recorded.", style="dim")
-    for end in compared.ends[:SHOWN]:
-        console.print(Text(_told_end(end)), soft_wrap=True)
-    for difference in compared.differences[:SHOWN]:
-        console.print(Text(_told(difference)), soft_wrap=True)
-    rest = max(len(compared.differences) - SHOWN, 0) + max(len(compared.ends) - SHOWN, 0)
-    if rest:
-        console.print(f"... and {rest} more; --json FILE writes all of them.")
-
-
-def _told(difference: Difference) -> str:
-    then, now = difference.recorded, difference.replayed
-    head = f"\n{difference.question_id}, epoch {difference.epoch}, cell {difference.cell}"
-    head += f" ({difference.hint})" if difference.hint else ""
-    head += f": {then.status} then, {now.status} now" if then.status != now.status else ""
-    lines = list(difflib.unified_diff(then.text().splitlines(), now.text().splitlines(), "recorded", "now", "", "", 1))
-    more = [f"  ... {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
-    return "\n".join([head, *(f"  {line[:200]}" for line in lines[:DIFF_LINES]), *more])
-
-
-def _told_end(end: End) -> str:
-    said = {True: "right", False: "wrong", None: "no verdict"}
-    then, now = end.recorded, end.replayed
-    return (
-        f"{end.question_id}, epoch {end.epoch}: {said[then.correct]} then ({then.answer!r}, {end.stopped[0]}), "
-        f"{said[now.correct]} now ({now.answer!r}, {end.stopped[1]})"
-    )
-
-
-def _write_json(path: Path, compared: Replayed, log: Path, made: Path) -> None:
-    content = {
-        "log": str(log),
-        "replay": str(made),
-        "samples": compared.samples,
-        "cells": compared.cells,
-        "same": compared.same,
-        "set_aside": dict(compared.set_aside),
-        "not_played": dict(compared.not_played),
-        "not_recorded": dict(compared.not_recorded),
-        "other_prompts": compared.other_prompts,
-        "ends": [
-            {
-                "id": end.question_id,
-                "epoch": end.epoch,
-                "recorded": end.recorded.model_dump() | {"stop_reason": end.stopped[0]},
-                "replayed": end.replayed.model_dump() | {"stop_reason": end.stopped[1]},
-            }
-            for end in compared.ends
-        ],
-        "differences": [
-            {
-                "id": each.question_id,
-                "epoch": each.epoch,
-                "cell": each.cell,
-                "code": each.code,
-                "hint": each.hint,
-                "recorded": {"status": each.recorded.status, "text": each.recorded.text()},
-                "replayed": {"status": each.replayed.status, "text": each.replayed.text()},
-            }
-            for each in compared.differences
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
-    partial.replace(path)
 
 
 def _argument(text: str) -> tuple[str, str]:
