@@ -10,6 +10,8 @@
     dabstep report LOG...            one HTML page of some logs: table, comparison, cost, notebooks
     dabstep register-entry FOLDER    entries for the register of Inspect Evals
     dabstep compare LOG LOG...       can a difference be seen, question by question
+    dabstep failures LOG...          why questions were not answered right, by reason and family
+    dabstep replay LOG               play a log again over fresh kernels: do the cells display the same?
     dabstep record                   rows for the committed ledger
     dabstep doctor                   what this machine can and cannot do
 
@@ -23,6 +25,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
 from dabstep.failure import fail as _fail
@@ -36,6 +39,7 @@ app = typer.Typer(
 )
 dabstep.submit.register(app)
 dabstep.reporting.register(app)
+dabstep.replaying.register(app)
 
 
 @app.command()
@@ -174,6 +178,30 @@ def table(
         typer.echo(to_markdown(rows), nl=False)
     else:
         Console().print(to_rich(rows))
+
+
+@app.command()
+def failures(
+    logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval).", exists=True)],
+    reason: Annotated[
+        str | None, typer.Option(help="List the questions that failed for this reason, by its name.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown tables.")] = False,
+) -> None:
+    """Say why questions were not answered right: one reason for each, by rules from the log; by reason and family."""
+    from rich.console import Console
+
+    from harness.trace import TraceError
+    from results.failures_table import show_failures, show_questions
+
+    try:
+        for log in logs:
+            if reason is None:
+                show_failures(log, Console(), markdown=markdown)
+            else:
+                show_questions(log, reason, Console())
+    except (TraceError, ValueError) as error:
+        raise _fail(error) from None
 
 
 @app.command()
