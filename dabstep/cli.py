@@ -25,6 +25,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.comparing
 import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
@@ -37,9 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-dabstep.submit.register(app)
-dabstep.reporting.register(app)
-dabstep.replaying.register(app)
 
 
 @app.command()
@@ -158,107 +156,6 @@ def notebooks(
         typer.echo(str(path))
 
 
-@app.command()
-def table(
-    logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval), in the order of their rows.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,
-) -> None:
-    """Print one table of what the logs say: k of n with its interval, errors, tokens, time. Writes nothing."""
-    from rich.console import Console
-
-    from results.from_log import LogError, result_from_log
-    from results.provenance import ProvenanceError
-    from results.table import to_markdown, to_rich
-
-    try:
-        rows = [result_from_log(log) for log in logs]
-    except (LogError, ProvenanceError) as error:
-        raise _fail(error) from None
-    if markdown:
-        typer.echo(to_markdown(rows), nl=False)
-    else:
-        Console().print(to_rich(rows))
-
-
-@app.command()
-def failures(
-    logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval).", exists=True)],
-    reason: Annotated[
-        str | None, typer.Option(help="List the questions that failed for this reason, by its name.")
-    ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown tables.")] = False,
-) -> None:
-    """Say why questions were not answered right: one reason for each, by rules from the log; by reason and family."""
-    from rich.console import Console
-
-    from harness.trace import TraceError
-    from results.failures_table import show_failures, show_questions
-
-    try:
-        for log in logs:
-            if reason is None:
-                show_failures(log, Console(), markdown=markdown)
-            else:
-                show_questions(log, reason, Console())
-    except (TraceError, ValueError) as error:
-        raise _fail(error) from None
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[str], typer.Argument(help="Logs, JSON files of verdicts, or K/N where only that is known.")],
-    labels: Annotated[str | None, typer.Option(help="What to call the runs: A,B,...")] = None,
-    scorer: Annotated[str | None, typer.Option(help="Which score counts, where a log has several.")] = None,
-    every_pair: Annotated[bool, typer.Option("--every-pair", help="Not only each run with the first.")] = False,
-    only_shared: Annotated[
-        bool, typer.Option("--only-shared", help="Leave out questions that not all runs were asked.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures and verdicts here.")] = None,
-) -> None:
-    """Compare runs on the same questions, each with the first: interval, test, and a verdict in words."""
-    from rich.console import Console
-
-    from dabstep.comparing import compare_runs
-
-    try:
-        given = labels.split(",") if labels is not None else []
-        compare_runs(
-            runs,
-            Console(),
-            labels=[label.strip() for label in given],
-            scorer=scorer,
-            every_pair=every_pair,
-            only_shared=only_shared,
-            seed=seed,
-            json_file=json_file,
-        )
-    except (ValueError, OSError) as error:
-        raise _fail(error) from None
-
-
-@app.command()
-def record(
-    logs: Annotated[list[Path] | None, typer.Argument(help="Evaluation logs whose rows to record.")] = None,
-    reported: Annotated[bool, typer.Option("--reported", help="Record the published figures, too.")] = False,
-    ledger: Annotated[Path, typer.Option(help="The committed ledger.")] = Path("results/ledger.jsonl"),
-) -> None:
-    """Add rows to the committed ledger, those of runs and those of published figures; known rows are not repeated."""
-    from results.from_log import result_from_log
-    from results.ledger import record as record_rows
-    from results.provenance import ProvenanceError
-    from results.reported import reported_rows
-
-    try:
-        if not logs and not reported:
-            raise ValueError("nothing to record. Give logs, or --reported for the published figures.")
-        rows = [result_from_log(log) for log in logs or []] + (reported_rows() if reported else [])
-        new = record_rows(rows, ledger)
-    except (ValueError, ProvenanceError) as error:
-        raise _fail(error) from None
-    typer.echo(f"{len(new)} new rows in {ledger}, {len(rows) - len(new)} were there already")
-
-
 @app.command("register-entry")
 def register_entry(
     output: Annotated[Path, typer.Argument(help="Folder for TASK/eval.yaml, such as register/ of a fork.")],
@@ -287,3 +184,7 @@ def doctor() -> None:
         broken |= finding.needed and not finding.ok
     if broken:
         raise typer.Exit(1)
+
+
+for part in (dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
+    part.register(app)
