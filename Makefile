@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -43,6 +43,9 @@ bench-demo: setup
 
 bench-killed-run: setup
 	@PYTHONPATH=. $(BIN)/python scripts/killed_run.py
+
+bench-calls: setup
+	@$(BIN)/python -m scripts.bench_calls
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info
