@@ -2,6 +2,7 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
+# make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -39,6 +40,9 @@ slow: setup
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
+
+bench-killed-run: setup
+	@PYTHONPATH=. $(BIN)/python scripts/killed_run.py
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info

@@ -8,7 +8,10 @@
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
     dabstep card LOG...              a model card's section of results, and the Hub's .eval_results
     dabstep report LOG...            one HTML page of some logs: table, comparison, cost, notebooks
+    dabstep register-entry FOLDER    entries for the register of Inspect Evals
     dabstep compare LOG LOG...       can a difference be seen, question by question
+    dabstep failures LOG...          why questions were not answered right, by reason and family
+    dabstep replay LOG               play a log again over fresh kernels: do the cells display the same?
     dabstep record                   rows for the committed ledger
     dabstep doctor                   what this machine can and cannot do
 
@@ -23,9 +26,11 @@ from typing import Annotated
 import typer
 
 import dabstep.pipeline
+import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
 from dabstep.failure import fail as _fail
+from harness import study
 
 app = typer.Typer(
     help="Evaluate, teach and measure notebook agents.",
@@ -36,6 +41,7 @@ app = typer.Typer(
 dabstep.submit.register(app)
 dabstep.reporting.register(app)
 dabstep.pipeline.register(app)
+dabstep.replaying.register(app)
 
 
 @app.command()
@@ -106,6 +112,11 @@ def worlds(
     typer.echo(f"{len(drawn.questions)} questions about {len(drawn.worlds)} worlds in {output}")
     for reason, times in drawn.thrown_away.most_common():
         typer.echo(f"  drawn again {times} times: {reason}")
+    if study.asked_for():
+        from dabstep.study_data import log_question_set
+
+        figures = {"split": split, "questions": count, "worlds": number, "seed": seed, "rephrased": rephrased}
+        log_question_set(output, figures, drawn.thrown_away)
 
 
 @app.command("training-set")
@@ -124,6 +135,10 @@ def training_set(
     typer.echo(f"{card.rows} rows of {card.traces} traces in {output}")
     for reason, times in card.dropped.items():
         typer.echo(f"  dropped {times}: {reason}")
+    if study.asked_for():
+        from dabstep.study_data import log_training_set
+
+        log_training_set(output, logs, card)
 
 
 @app.command()
@@ -165,6 +180,30 @@ def table(
         typer.echo(to_markdown(rows), nl=False)
     else:
         Console().print(to_rich(rows))
+
+
+@app.command()
+def failures(
+    logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval).", exists=True)],
+    reason: Annotated[
+        str | None, typer.Option(help="List the questions that failed for this reason, by its name.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown tables.")] = False,
+) -> None:
+    """Say why questions were not answered right: one reason for each, by rules from the log; by reason and family."""
+    from rich.console import Console
+
+    from harness.trace import TraceError
+    from results.failures_table import show_failures, show_questions
+
+    try:
+        for log in logs:
+            if reason is None:
+                show_failures(log, Console(), markdown=markdown)
+            else:
+                show_questions(log, reason, Console())
+    except (TraceError, ValueError) as error:
+        raise _fail(error) from None
 
 
 @app.command()
@@ -220,6 +259,23 @@ def record(
     except (ValueError, ProvenanceError) as error:
         raise _fail(error) from None
     typer.echo(f"{len(new)} new rows in {ledger}, {len(rows) - len(new)} were there already")
+
+
+@app.command("register-entry")
+def register_entry(
+    output: Annotated[Path, typer.Argument(help="Folder for TASK/eval.yaml, such as register/ of a fork.")],
+    repository: Annotated[str, typer.Option(help="This code's address: https://github.com/OWNER/NAME.")],
+    contributor: Annotated[list[str], typer.Option(help="GitHub name of who made it; may be repeated.")],
+    commit: Annotated[str | None, typer.Option(help="All 40 digits; else this checkout's commit.")] = None,
+) -> None:
+    """Write the entries by which DABStep's tasks are listed in the register of Inspect Evals. Nothing is sent."""
+    from tasks.register_entry import register_entries, write_register_entries
+
+    try:
+        for path in write_register_entries(output, register_entries(repository, contributor, commit)):
+            typer.echo(str(path))
+    except ValueError as error:
+        raise _fail(error) from None
 
 
 @app.command()

@@ -7,6 +7,7 @@ every checkpoint, so the one that serves is the same. A row longer than `max_len
     accelerate launch recipes/sft.py --config recipes/configs/tiny.yaml --training_set FOLDER --output_dir FOLDER
 
 It does not make data (see `pipeline/`) and does not score (see `inspect eval` with `--model checkpoint/FOLDER`).
+Where the environment names a study (`harness/study.py`), the training is logged to W&B as one of its runs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import lifeline
+from recipes import study_run
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -130,8 +132,11 @@ def main() -> None:
     recipe, args, model_config = parser.parse_args_and_config(fail_with_unknown_args=True)
     print_resolved(recipe, model_config, args)
     trainer = make_trainer(recipe, args, model_config)
+    run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model(args.output_dir)
+    if run is not None:
+        run.finish()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ base names; what the set says beyond the question, its guidelines and its files 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from inspect_ai import Task, task
@@ -57,11 +57,9 @@ def generated_qa(
     chosen = _only(chosen, "levels", given_names(levels), [question.level for question in chosen])
     chosen = _only(chosen, "families", given_names(families), [question.family or "" for question in chosen])
     files = {question.id: _files(question, table.parent / "files") for question in chosen}
-    hosts = {path for by_name in files.values() for path in by_name.values()}
-    sha256s = {host.relative_to(table.parent).as_posix(): sha256_of(host) for host in hosts}
     settings = NotebookSettings(
         split=split or table.parent.resolve().name,
-        data_hash=data_hash(sha256s | {table.name: sha256_of(table)}),
+        data_hash=_hash(table, files),
         scaffold=scaffold,
         comments=comments,
         exposure=exposure,
@@ -73,6 +71,18 @@ def generated_qa(
         read_solutions(given_path(solutions), ids) if solutions is not None else {},
         settings,
     )
+
+
+def question_set_hash(folder: Path) -> str:
+    """The data hash that a log of a whole question set states."""
+    files = {question.id: _files(question, folder / "files") for question in read_questions(folder)}
+    return _hash(folder / "questions.jsonl", files)
+
+
+def _hash(table: Path, files: Mapping[str, Mapping[str, Path]]) -> str:
+    hosts = {path for by_name in files.values() for path in by_name.values()}
+    sha256s = {host.relative_to(table.parent).as_posix(): sha256_of(host) for host in hosts}
+    return data_hash(sha256s | {table.name: sha256_of(table)})
 
 
 def _only(questions: list[Question], argument: str, wanted: tuple[str, ...], has: Iterable[str]) -> list[Question]:
