@@ -2,6 +2,7 @@
 
     dabstep demo                     the whole circle on two CPU cores
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
+    dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
