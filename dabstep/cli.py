@@ -2,6 +2,7 @@
 
     dabstep demo                     the whole circle on two CPU cores
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
+    dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
@@ -26,6 +27,7 @@ from typing import Annotated
 import typer
 
 import dabstep.comparing
+import dabstep.pipeline
 import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
@@ -186,5 +188,5 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-for part in (dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
+for part in (dabstep.pipeline, dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
     part.register(app)
