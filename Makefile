@@ -3,6 +3,7 @@
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
+# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -46,6 +47,8 @@ bench-killed-run: setup
 
 bench-calls: setup
 	@$(BIN)/python -m scripts.bench_calls
+bench-pipeline: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info
