@@ -3,7 +3,8 @@
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
-# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -47,6 +48,7 @@ bench-killed-run: setup
 
 bench-calls: setup
 	@$(BIN)/python -m scripts.bench_calls
+
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
 
