@@ -15,14 +15,17 @@ It imitates no model: a question, an epoch or a turn that was never recorded is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from anyio import to_thread
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_sample_summaries
-from inspect_ai.log._file import read_eval_log_async, read_eval_log_sample_async
+from inspect_ai.log._file import read_eval_log_sample_async
 from inspect_ai.log._samples import sample_active
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from inspect_ai.tool import ToolChoice, ToolInfo
@@ -148,7 +151,9 @@ class ReplayAPI(ModelAPI):
             )
         self.log = Path(model_name).expanduser()
         self.prompts = prompts
-        self._recorded = _samples_in(self.log)
+        # In a thread: from within a running loop Inspect would patch asyncio (nest_asyncio) for the whole process.
+        with ThreadPoolExecutor(1) as thread:
+            self._recorded = thread.submit(_samples_in, self.log).result()
         self._recordings: dict[tuple[str, int], Recording] = {}
 
     async def generate(
@@ -184,7 +189,7 @@ class ReplayAPI(ModelAPI):
         """Read one sample of an `.eval`; all of a `.json`, which can only be read as a whole."""
         log = str(self.log)
         if self.log.suffix == ".json":
-            whole = await read_eval_log_async(log, resolve_attachments="core")
+            whole = await to_thread.run_sync(partial(read_eval_log, log, resolve_attachments="core"))
             samples = whole.samples or []
         else:
             samples = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.log import EvalLog, write_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageTool,
@@ -133,7 +133,7 @@ def test_a_limit_that_is_wider_than_the_recorded_changes_nothing(play: Callable[
 
 
 def test_a_json_log_is_a_cassette_too(recorded: EvalLog, play: Callable[..., EvalLog], tmp_path: Path) -> None:
-    write_eval_log(recorded, str(tmp_path / "one.json"), format="json")
+    write_eval_log(read_eval_log(recorded.location), str(tmp_path / "one.json"), format="json")
     played = by_sample(play(question("right"), question("wrong"), log=str(tmp_path / "one.json")))
     assert [trace.verdict.correct for trace in played.values()] == [True, False]
 
