@@ -44,7 +44,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from harness.models.calls import OPEN
 from harness.models.chat import assistant_message
-from harness.models.choice import choose_server, say, serving_of, vllm_settings
+from harness.models.choice import choose_server, say, say_once, serving_of, vllm_settings
 from harness.models.served import ServedCheckpointAPI
 from harness.models.server import CheckpointServer, Request, Turn
 from harness.models.source import Checkpoint, find_checkpoint
@@ -205,10 +205,10 @@ def serve(
     if settings is None:
         local = CheckpointAPI(model_name, base_url, api_key, config, why=why, found=found, **options)
         deaf = "" if OPEN in found.template else f" Its template knows no {OPEN}: only Qwen's formats are read here."
-        say(f"checkpoint/{model_name}: served in this process ({why}).{deaf}")
+        say_once(f"checkpoint/{model_name}: served in this process ({why}).{deaf}")
         return local
     serving, how = serving_of(found, settings)
-    say(f"checkpoint/{model_name}: {how}; {why}.")
+    say_once(f"checkpoint/{model_name}: {how}; {why}.")
     return ServedCheckpointAPI(
         model_name,
         serving,

@@ -118,9 +118,14 @@ def serving_of(checkpoint: Checkpoint, settings: VllmSettings) -> tuple[Serving,
     return serving, f"served by vLLM; {heard}"
 
 
-@cache
 def say(line: str) -> None:
-    """Print a line to standard error, where Inspect's displays let it stand; the same line only once."""
+    """Print a line to standard error, where Inspect's displays let it stand."""
     from rich.console import Console
 
     Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@cache
+def say_once(line: str) -> None:
+    """The same, and the same line only once a process."""
+    say(line)

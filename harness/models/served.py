@@ -69,8 +69,7 @@ class ServedCheckpointAPI(ModelAPI):
     ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
         """One turn. Raises ServerFailed with the end of the server's log where it did not start or has ended."""
         server, client = await self._ready()
-        if config.temperature is None:
-            config = config.model_copy(update={"temperature": 0.0})
+        config = _told(config)
         try:
             result = await client.generate(input, tools, tool_choice, config)
         except Exception:
@@ -149,6 +148,13 @@ def mended(choice: ChatCompletionChoice, tools: list[ToolInfo]) -> ChatCompletio
     if lost := _calls_in_reasoning(message):
         message = message.model_copy(update={"metadata": {**(message.metadata or {}), "calls_in_reasoning": lost}})
     return choice.model_copy(update={"message": message})
+
+
+def _told(config: GenerateConfig) -> GenerateConfig:
+    """`config` with what Inspect would not tell: greedy where nothing was said, and top_k, which OpenAI does not have."""
+    extra = {"top_k": config.top_k, **(config.extra_body or {})} if config.top_k is not None else config.extra_body
+    temperature = 0.0 if config.temperature is None else config.temperature
+    return config.model_copy(update={"temperature": temperature, "extra_body": extra})
 
 
 def _calls_in_reasoning(message: ChatMessageAssistant) -> int:

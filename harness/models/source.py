@@ -86,6 +86,20 @@ def find_folder(name: str) -> Path:
     return _fetch(name, hub["id"], hub["revision"])
 
 
+def cached_folder(name: str) -> Path | None:
+    """The folder of `name` if it is on this machine already; nothing is fetched."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    folder = Path(name).expanduser()
+    if folder.is_dir() or (hub := _HUB_ID.fullmatch(name)) is None:
+        return folder if folder.is_dir() else None
+    try:
+        return Path(snapshot_download(hub["id"], revision=hub["revision"], local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def chat_template(folder: Path) -> str | None:
     """The text of the chat template in `folder`, which may stand in the tokenizer's configuration; None without one."""
     if (folder / TEMPLATE).is_file():

@@ -126,7 +126,9 @@ class VllmServer:
         self.key = secrets.token_urlsafe(24)
         self.users = 0
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        self.log = log_folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', serving.name)[-80:]}-{stamp}-{os.getpid()}.log"
+        self.log = (
+            log_folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', serving.name)[-80:]}-{stamp}-{secrets.token_hex(2)}.log"
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._bound = 0
         self._failure: ServerFailed | None = None

@@ -1,10 +1,11 @@
-"""`--model checkpoint/NAME -M server=vllm`: real HTTP to a stand-in for vLLM, through Inspect and the notebook agent."""
+"""`--model checkpoint/NAME -M server=vllm`: real HTTP to a stand-in for vLLM, through Inspect's own client."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def ask(model: Model, *questions: str, **config: Any) -> list[ModelOutput]:
         finally:
             assert isinstance(model.api, ServedCheckpointAPI)
             if model.api._client is not None:
-                await model.api._client.aclose()
+                await model.api._client.aclose()  # each call here has an event loop of its own
+                model.api._client = None
 
     return asyncio.run(together())
 
@@ -83,7 +85,7 @@ def test_calls_at_the_same_time_start_one_server_with_the_checkpoints_template_a
     outputs = ask(served(max_model_len=2048, gpu_memory_utilization=0.5), *map(str, range(8)))
     assert [output.completion for output in outputs] == ["3"] * 8
     [argv] = [json.loads(line)["argv"] for line in record.read_text(encoding="utf-8").splitlines() if "argv" in line]
-    options = dict(zip(argv, argv[1:], strict=False))
+    options = dict(pairwise(argv))
     assert options["--chat-template"] == str(checkpoint_folder / "chat_template.jinja")
     assert options["--tool-call-parser"] == "hermes"
     assert (options["--max-model-len"], options["--gpu-memory-utilization"]) == ("2048", "0.5")
