@@ -77,7 +77,7 @@ def model_hash(model: str, date: str) -> str:
     folder = Path(name).expanduser()
     if provider == "checkpoint" or (name and folder.is_dir()):
         return folder_hash(cached_folder(name) or folder)
-    return f"{model}"
+    return f"{model}@{date}"
 
 
 def folder_hash(folder: Path) -> str:

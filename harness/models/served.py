@@ -151,7 +151,7 @@ def mended(choice: ChatCompletionChoice, tools: list[ToolInfo]) -> ChatCompletio
 
 
 def _told(config: GenerateConfig) -> GenerateConfig:
-    """`config` with what Inspect would not tell: greedy where nothing was said, and top_k, which OpenAI does not have."""
+    """`config` with what Inspect would not tell: greedy where nothing was said, and top_k, which OpenAI lacks."""
     extra = {"top_k": config.top_k, **(config.extra_body or {})} if config.top_k is not None else config.extra_body
     temperature = 0.0 if config.temperature is None else config.temperature
     return config.model_copy(update={"temperature": temperature, "extra_body": extra})

@@ -46,6 +46,7 @@ Flag = str | int | float | bool | None
 Say = Callable[[str], None]
 
 _PORT_TAKEN = re.compile(r"address already in use|errno 98", re.IGNORECASE)
+_POLL = re.compile(r"GET /(health|v1/models) HTTP")
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -250,7 +251,8 @@ class VllmServer:
             text = self.log.read_bytes()[-20_000:].decode(errors="replace")
         except OSError:
             return []
-        return [hide_secrets(line).replace(self.key, "[hidden]") for line in text.strip().splitlines()[-LAST_LINES:]]
+        lines = [line for line in text.strip().splitlines() if not _POLL.search(line)][-LAST_LINES:]
+        return [hide_secrets(line).replace(self.key, "[hidden]") for line in lines]
 
     def _end(self) -> None:
         with self._ending:

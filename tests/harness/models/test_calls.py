@@ -114,7 +114,7 @@ def test_a_template_of_qwens_later_models_takes_coder_calls_too(tokenizer: Any) 
 
     template = ChatTemplate(with_template(tokenizer, trl_templates.qwen3_5_think_training_chat_template))
     assert not template.takes_text
-    assert template.rendering(parse_completion(xml(code="1"))) != "inexact"
+    assert template.rendering(parse_completion("Two tables.\n</think>\n\n" + xml(code="1"))) != "inexact"
 
 
 @settings(deadline=None)
