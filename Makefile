@@ -1,9 +1,11 @@
 # make demo    the whole circle on two CPU cores: a report to look at in about ten minutes (SEED=1 for another run)
 # make test    style, types and tests (offline)
+# make pipeline-demo   notebooks to checked questions, small and real: a made corpus, a stand-in for the models
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
-# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -13,8 +15,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline pipeline-demo clean
-
-
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
