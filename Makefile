@@ -1,7 +1,7 @@
 # make demo    the whole circle on two CPU cores: a report to look at in about ten minutes (SEED=1 for another run)
 # make test    style, types and tests (offline)
-# make pipeline-demo   notebooks to checked questions, small and real: a made corpus, a stand-in for the models
 # make slow    tests that are right but slow: kill tests, the browser, the demo
+# make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)

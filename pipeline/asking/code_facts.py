@@ -1,11 +1,12 @@
 """What a notebook's code says by itself: which packages it imports, which data files it reads, which cells compute.
 
-    facts = code_facts(["import pandas as pd\nfolder = '../input/trips/'", "frame = pd.read_csv(folder + 'trips.csv')"])
-    facts.packages, facts.files                  # ("pandas",), ("../input/trips/trips.csv",)
+    facts = code_facts(["folder = '../input/trips/'", "frame = pd.read_csv(folder + 'trips.csv')"])
+    facts.files                                  # ("../input/trips/trips.csv",)
     computing([...])                             # for each cell, whether what it shows was computed
 
 By the syntax tree alone, nothing is run: names that are put together from constants are followed through `+`, `/`,
-f-strings, `os.path.join`, `Path` and loops over lists; others are not. Cells that are no Python (magics are taken out first) are counted.
+f-strings, `os.path.join`, `Path` and loops over lists; others are not. Cells that are no Python, when their magics are
+taken out, are counted.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.runs.config import ConfigError
 from pipeline.runs.plan import run_unit
-from pipeline.stages.edu_score import CRITERIA, Rubric
+from pipeline.stages.edu_score import CRITERIA, Rubric, foretell
 from tests.pipeline.asking.given import ANALYSIS, plan_of, row_of, run_stage
 from tests.stand_ins.endpoint import StandIn
 from tests.stand_ins.teacher_rules import seen
@@ -109,3 +109,15 @@ def test_what_was_paid_is_not_paid_again_when_the_rank_runs_again(tmp_path: Path
         assert there.counts.requests == 5
     again = json.loads(marker.read_text())["counts"]
     assert again["input_tokens"] == first["input_tokens"] > 0
+
+
+def test_a_dry_run_tells_what_calls_will_cost_and_makes_none(tmp_path: Path) -> None:
+    rows = [row_of([*ANALYSIS, ("text", f"Number {number}")], f"{number}") for number in range(5)]
+    with StandIn(lambda _: reply()) as there:
+        plan = plan_of(tmp_path, "edu_score", rows, there.base_url)
+        (before,) = foretell(plan.context("edu_score"))
+        run_unit(plan, "render", 0)
+        (after,) = foretell(plan.context("edu_score"))
+        assert there.counts.requests == 0
+    assert "the stage before has no rows yet" in before
+    assert after.startswith("stand-in, a call a notebook: 5 rows, from 5 sampled")
