@@ -65,7 +65,10 @@ def ask(model: Model, *questions: str, **config: Any) -> list[ModelOutput]:
                 await model.api._client.aclose()  # each call here has an event loop of its own
                 model.api._client = None
 
-    return asyncio.run(together())
+    with (
+        asyncio.Runner() as runner
+    ):  # Inspect may have put nest_asyncio in the place of asyncio.run, which closes no loop
+        return runner.run(together())
 
 
 def test_a_call_comes_back_as_a_call_and_thinking_as_reasoning(stand_in: StandIn, served: Any) -> None:
