@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.pipeline
 import dabstep.reporting
 import dabstep.submit
 from dabstep.failure import fail as _fail
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 dabstep.submit.register(app)
 dabstep.reporting.register(app)
+dabstep.pipeline.register(app)
 
 
 @app.command()

@@ -1,0 +1,92 @@
+"""The row that passes between the pipeline's stages: one notebook, and what each stage found out about it.
+
+    row = NotebookRow(id="0132/087/132087938.ipynb", source=Source(address="a.zip", member="0132/...", ...))
+    row = row.model_copy(update={"markdown": text})      # a stage fills in its own section, and changes no other
+    NotebookRow.from_document(row.to_document()) == row  # datatrove's Document on the way
+
+Rows are frozen. A stage that learns something new gets a section of its own here: a frozen `Record` and an optional
+field that is None until that stage has run. Nothing is stored twice: the notebook itself stays in its archive, where
+`source` finds it again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field
+
+from harness.records import Record
+
+if TYPE_CHECKING:
+    from datatrove.data import Document
+
+
+class Source(Record):
+    """Where a notebook lies. For a plain file `member` is empty and `offset` 0; sizes are in bytes.
+
+    `crc32` is that of the archive's directory, `sha256` that of the bytes once they were read.
+    """
+
+    address: str
+    member: str = ""
+    offset: int = Field(default=0, ge=0)
+    compressed_size: int = Field(default=0, ge=0)
+    size: int = Field(default=0, ge=0)
+    method: int = 0
+    crc32: int | None = None
+    sha256: str | None = None
+
+
+class Popularity(Record):
+    """What Meta Kaggle says of a notebook: medal 1 gold, 2 silver, 3 bronze, None without one."""
+
+    votes: int = 0
+    medal: int | None = None
+
+
+class Family(Record):
+    """The near duplicates that a notebook stands for. `representative` is the id of the one that was kept."""
+
+    representative: str
+    size: int = Field(ge=1)
+
+
+class Shape(Record):
+    """What a notebook consists of, as it was decoded."""
+
+    language: str | None = None
+    nbformat: int | None = None
+    cells: int = 0
+    code_cells: int = 0
+    outputs: int = 0
+
+
+class NotebookRow(Record):
+    """One notebook. `id` is unique in a run and never changes; `markdown` is the text that models are shown.
+
+    A stage that makes several rows of one names them `ID#1`, `ID#2`, ... (see `parent_id`).
+    """
+
+    schema_version: Literal[1] = 1
+    id: str = Field(min_length=1)
+    source: Source
+    markdown: str = ""
+    popularity: Popularity | None = None
+    shape: Shape | None = None
+    family: Family | None = None
+
+    def to_document(self) -> Document:
+        """The row as datatrove passes it from step to step: the markdown is the text, all else plain metadata."""
+        from datatrove.data import Document
+
+        return Document(text=self.markdown, id=self.id, metadata=self.model_dump(exclude={"id", "markdown"}))
+
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """The row of a document. Raises pydantic's ValidationError where a step put something else into it."""
+        return cls(id=document.id, markdown=document.text, **document.metadata)
+
+
+def parent_id(row_id: str) -> str:
+    """The id of the row that `ID#1`, `ID#2`, ... were made of; an id without a mark is its own parent."""
+    return row_id.rpartition("#")[0] if row_id.rpartition("#")[2].isdigit() and "#" in row_id else row_id
