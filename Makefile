@@ -2,6 +2,7 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
+# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo clean
+.PHONY: setup demo test check slow bench-demo bench-pipeline clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -39,6 +40,9 @@ slow: setup
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
+
+bench-pipeline: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info

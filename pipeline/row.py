@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 class Source(Record):
     """Where a notebook lies. For a plain file `member` is empty and `offset` 0; sizes are in bytes.
 
+    `span` bytes from `offset` on are all that is read of it: in an archive its header and its compressed data.
+
     `crc32` is that of the archive's directory, `sha256` that of the bytes once they were read.
     """
 
     address: str
     member: str = ""
     offset: int = Field(default=0, ge=0)
+    span: int = Field(default=0, ge=0)
     compressed_size: int = Field(default=0, ge=0)
     size: int = Field(default=0, ge=0)
     method: int = 0

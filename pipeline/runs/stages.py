@@ -46,7 +46,7 @@ S = TypeVar("S")
 
 ORDER = (
     "pipeline.stages.load",
-    "pipeline.stages.dedup:SIGN",
+    "pipeline.stages.sign",
     "pipeline.stages.dedup",
     "pipeline.stages.render",
 )

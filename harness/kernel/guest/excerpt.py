@@ -26,6 +26,13 @@ class Excerpt:
         if text and self._tail_limit:
             self._tail = (self._tail + text[-self._tail_limit :])[-self._tail_limit :]
 
+    def skip(self, count: int) -> None:
+        """Leave out `count` characters unseen: what was fed before is the head, what comes after is the tail."""
+        if count:
+            self._head_limit = len(self._head)
+            self._tail = ""
+            self._length += count
+
     @property
     def cut(self) -> int:
         """How many characters have been left out."""
