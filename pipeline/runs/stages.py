@@ -49,6 +49,8 @@ ORDER = (
     "pipeline.stages.sign",
     "pipeline.stages.dedup",
     "pipeline.stages.render",
+    "pipeline.stages.link",
+    "pipeline.stages.fetch",
 )
 
 
