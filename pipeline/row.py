@@ -84,7 +84,7 @@ class LeftOut(Record):
 
 
 class Links(Record):
-    """What a notebook reads: its data sets, the paths in its code, and how many sources it has that are no data sets."""
+    """What a notebook reads: its data sets, the paths in its code, and how many of its sources are no data sets."""
 
     data_sets: tuple[DataSet, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -47,6 +47,7 @@ TRANSIENT = frozenset({SERVER_ERROR, CONNECTION_LOST})
 IN_VAIN: Mapping[str, str | None] = {
     "server": SERVER_ERROR,
     "connection": CONNECTION_LOST,
+    "cut off": CONNECTION_LOST,
     "checksum": "wrong checksum",
     "archive": "no archive that can be unpacked",
     "rate limit": None,
@@ -202,7 +203,7 @@ class _Attempt:
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complaints:
             process = self._start(said.fileno(), complaints.fileno())
             try:
-                broken_off = self._watch(process)
+                broken_off = self._watch(process, said.fileno())
             finally:
                 process.kill()
                 process.wait()
@@ -236,8 +237,8 @@ class _Attempt:
             pass_fds=(self._lock,),
         )
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> _Fault | None:
-        """Wait for its end; why it has to be ended before, if so."""
+    def _watch(self, process: subprocess.Popen[bytes], said: int) -> _Fault | None:
+        """Wait for its end; why it has to be ended before, if so. `said` is the file of what it says."""
         moved, before = time.monotonic(), (-1, -1)
         while True:
             try:
@@ -251,7 +252,7 @@ class _Attempt:
             unpacked = _unpacked(self._folder) if archive == before[0] else before[1]
             if max(archive, unpacked) > self._limit:
                 return self._too_large(max(archive, unpacked))
-            if (archive, unpacked) != before:
+            if (archive, unpacked) != before or not os.fstat(said).st_size:
                 moved, before = time.monotonic(), (archive, unpacked)
             elif time.monotonic() - moved > self._rules.stall_s:
                 return _Fault("connection", f"nothing came for {self._rules.stall_s:,.0f} s")
@@ -259,7 +260,8 @@ class _Attempt:
     def _account(self, archive: int) -> bool:
         """Put the bytes that came since the last look on the ledger; whether the budget still holds."""
         new = archive - self._seen
-        self._seen = archive
+        if archive:  # else it has been removed, and its end is told by the child
+            self._seen = archive
         if new <= 0:
             return True
         self.came += new

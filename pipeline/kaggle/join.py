@@ -25,10 +25,11 @@ JOINED = "joined.parquet"
 VERSIONS = "versions.parquet"
 ABOUT = "about.json"
 
+# In each join the right side is the one that is held in memory (`MetaKaggle` sees to that): the small one. The largest
+# tables, users and versions, stream by. Versions stay as they come, in the order of their ids but for neighbours.
 _JOINED = """
 copy (
-    with wanted as (select number(value) as id from Wanted),
-    sources as (
+    with sources as (
         select number(KernelVersionId) as kernel, number(SourceDatasetVersionId) as source, 'd' as kind
         from KernelVersionDatasetSources
         union all
@@ -36,29 +37,41 @@ copy (
         union all
         select number(KernelVersionId), number(SourceKernelVersionId), 'k' from KernelVersionKernelSources
     )
-    select distinct kernel, source, kind from sources semi join wanted on kernel = id order by kernel, kind, source
+    select distinct kernel, source, kind from sources semi join Wanted on kernel = id order by kernel, kind, source
 ) to '{path}' (format parquet)
+"""
+_DATA_SETS = """
+create temp table data_sets as
+select number(Id) as id, number(OwnerUserId) as person, number(OwnerOrganizationId) as organization, Slug as slug
+from Datasets
+"""
+_PEOPLE = """
+create temp table people as
+select number(Id) as id, UserName as name from Users semi join data_sets on number(Users.Id) = person
+"""
+_TAGS = """
+create temp table tags as
+select number(t.DatasetId) as data_set, string_agg(g.Name, '|' order by g.Name) as names
+from DatasetTags t join Tags g on number(t.TagId) = number(g.Id) group by 1
+"""
+_OWNED = """
+create temp table owned as
+select d.id, coalesce(p.name, o.Slug) as owner, d.slug, tags.names as tags
+from data_sets d
+left join people p on d.person = p.id
+left join Organizations o on d.organization = number(o.Id)
+left join tags on tags.data_set = d.id
 """
 _VERSIONS = """
 copy (
-    with tags as (
-        select number(t.DatasetId) as data_set, string_agg(g.Name, '|' order by g.Name) as names
-        from DatasetTags t join Tags g on number(t.TagId) = number(g.Id) group by 1
-    )
-    select number(v.Id) as id, number(v.DatasetId) as data_set,
-        coalesce(u.UserName, o.Slug) as owner,
-        coalesce(nullif(v.Slug, ''), nullif(d.Slug, '')) as slug,
+    select number(v.Id) as id, number(v.DatasetId) as data_set, d.owner,
+        coalesce(nullif(v.Slug, ''), nullif(d.slug, '')) as slug,
         number(v.VersionNumber) as version, nullif(v.LicenseName, '') as licence,
-        v.Title as title, v.Subtitle as subtitle, tags.names as tags,
+        v.Title as title, v.Subtitle as subtitle, d.tags,
         number(v.TotalCompressedBytes) as compressed, number(v.TotalUncompressedBytes) as uncompressed
-    from DatasetVersions v
-    left join Datasets d on number(v.DatasetId) = number(d.Id)
-    left join Users u on number(d.OwnerUserId) = number(u.Id)
-    left join Organizations o on number(d.OwnerOrganizationId) = number(o.Id)
-    left join tags on tags.data_set = number(v.DatasetId)
+    from DatasetVersions v left join owned d on number(v.DatasetId) = d.id
     where number(v.Id) is not null
-    order by id
-) to '{path}' (format parquet, row_group_size 20480)
+) to '{path}' (format parquet, row_group_size 8192)
 """
 
 
@@ -94,9 +107,11 @@ def write_join(tables: MetaKaggle, kernel_versions: Iterable[int], folder: Path)
 
     for table in COLUMNS:
         tables.view(table)
-    wanted = pa.table({"value": pa.array([str(number) for number in kernel_versions], pa.string())})
+    wanted = pa.table({"id": pa.array(kernel_versions, pa.int64())})
     tables.connection.register("Wanted", wanted)
     tables.query(_JOINED.format(path=_quoted(folder / JOINED)))
+    for statement in (_DATA_SETS, _PEOPLE, _TAGS, _OWNED):
+        tables.query(statement)
     tables.query(_VERSIONS.format(path=_quoted(folder / VERSIONS)))
     tables.check_lines()
     (folder / ABOUT).write_text(json.dumps({"unreadable_lines": tables.unreadable}) + "\n", encoding="utf-8")
@@ -142,7 +157,7 @@ class Join:
         if not values:
             return []
         ids = sorted(set(values))
-        # The bounds let DuckDB pass over most of the file, which is sorted by the key.
+        # The bounds let DuckDB pass over most of the file, which is in the order of the key.
         return self._connection.execute(
             f"select {columns} from '{_quoted(self._folder / file)}' where {key} between ? and ? "
             f"and {key} in (select unnest(?)) order by all",

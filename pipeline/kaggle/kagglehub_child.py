@@ -2,9 +2,9 @@
 
     python -P -m pipeline.kaggle.kagglehub_child OWNER/SLUG/versions/N MAX_FILE_BYTES
 
-kagglehub asks without a time limit and unpacks whatever it gets; its caller (`fetching.py`) watches and kills. The last
-line of the output is JSON: `{"path": ...}`, or `{"fault", "status", "retry_after", "message"}`; `archive_bytes` is how
-large the archive was when kagglehub removed it.
+kagglehub asks without a time limit and unpacks whatever it gets; its caller (`fetching.py`) watches and kills. The
+first line of the output is `begun`, the last one JSON: `{"path": ...}`, or `{"fault", "status", "retry_after",
+"message"}`; `archive_bytes` is how large the archive was when kagglehub removed it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def main(handle: str, max_file_bytes: int) -> dict[str, Any]:
         if isinstance(error, requests.JSONDecodeError):
             return {"fault": "connection", "message": str(error)}
         return {"fault": "archive", "message": str(error)}
+    except requests.exceptions.ChunkedEncodingError as error:
+        return {"fault": "cut off", "message": str(error)}
     except requests.RequestException as error:
         return {"fault": "connection", "message": f"{type(error).__name__}: {error}"}
     except OSError as error:
@@ -63,6 +65,9 @@ if __name__ == "__main__":
     lifeline.hold()
     # A file that grows over the limit is an error to be told, not a signal that ends the program.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    import kagglehub  # noqa: F401  (takes a second: the caller's clock runs from the next line on)
+
+    print("begun", flush=True)
     sizes: list[int] = []
     sys.addaudithook(lambda event, arguments: note_removal(event, arguments, sizes))
     answer = main(sys.argv[1], int(sys.argv[2]))

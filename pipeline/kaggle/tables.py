@@ -12,6 +12,7 @@ are `number(column)`, since some dumps write 3 as 3.0.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,8 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 OPTIONAL = frozenset({"KernelVersionCompetitionSources", "KernelVersionKernelSources", "DatasetTags", "Tags"})
 MOST_UNREADABLE = 0.001
+# Each thread of DuckDB holds buffers of its own.
+GB_PER_THREAD = 0.25
 
 
 class TableError(ValueError):
@@ -46,7 +49,7 @@ class TableError(ValueError):
 class MetaKaggle:
     """The tables of one folder. Close it, or use it in a `with`."""
 
-    def __init__(self, folder: Path, memory_gb: float, spill: Path, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, memory_gb: float, spill: Path) -> None:
         import duckdb
 
         self.folder = folder
@@ -59,10 +62,11 @@ class MetaKaggle:
             "preserve_insertion_order": False,
             # DuckDB would fetch extensions that it lacks.
             "autoinstall_known_extensions": False,
+            "threads": max(1, min(os.cpu_count() or 1, int(memory_gb / GB_PER_THREAD))),
         }
-        if threads:
-            settings["threads"] = threads
         self.connection: duckdb.DuckDBPyConnection = duckdb.connect(config=settings)
+        # What a join holds in memory is its right side, whatever DuckDB guesses of the sizes of files.
+        self.connection.execute("set disabled_optimizers = 'join_order,build_side_probe_side'")
         self.connection.execute("create macro number(text) as try_cast(try_cast(text as double) as bigint)")
 
     def __enter__(self) -> Self:
@@ -96,7 +100,7 @@ class MetaKaggle:
         types = ", ".join(f"{_text(column)}: 'VARCHAR'" for column in header)
         self.connection.execute(
             f"create view {_name(table)} as select {', '.join([*given, *absent])} from read_csv({_text(str(path))}, "
-            f"auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', max_line_size = 16777216, "
+            f"auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', max_line_size = 4194304, "
             f"columns = {{{types}}}, store_rejects = true, rejects_table = {_text('lines_' + table)}, "
             f"rejects_scan = {_text('scans_' + table)})"
         )

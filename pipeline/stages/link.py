@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 BATCH = 256
 SPILL = "spill"
+LEAST_MEMORY_GB = 0.25
 MODULES = ("filters", "handles", "join", "mentions", "own_sources", "tables")
 
 
@@ -51,6 +52,11 @@ class LinkSettings:
     meta_kaggle: str
     rules: Rules = field(default_factory=Rules)
     memory_gb: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse less memory than DuckDB's own buffers take."""
+        if self.memory_gb < LEAST_MEMORY_GB:
+            raise ValueError(f"memory_gb is {self.memory_gb}, and must be {LEAST_MEMORY_GB} or more")
 
 
 @dataclass(frozen=True)
