@@ -2,7 +2,9 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
-# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
+# make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -11,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-pipeline clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -28,7 +30,7 @@ demo: setup
 	@$(BIN)/dabstep demo $(if $(SEED),--seed $(SEED))
 
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	@$(BIN)/ruff check .
@@ -40,6 +42,12 @@ slow: setup
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
+
+bench-killed-run: setup
+	@PYTHONPATH=. $(BIN)/python scripts/killed_run.py
+
+bench-calls: setup
+	@$(BIN)/python -m scripts.bench_calls
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)

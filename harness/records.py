@@ -11,12 +11,14 @@ import json
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from harness.kernel.protocol import CellResult
 
 AnswerKind = Literal["number", "text", "list", "yes-no", "not-applicable"]
 ExposureClass = Literal["general", "in-domain", "benchmark-tuned"]
+CostBasis = Literal["prices", "local", "unpriced"]
+"""Where the cost of a run comes from: the prices in its log, a model of one's own (none), or nobody knows."""
 
 
 class Record(BaseModel):
@@ -112,7 +114,7 @@ class Trace(Record):
 
 
 class Interval(Record):
-    """A confidence interval for a share, both ends in [0, 1]."""
+    """A confidence interval for a share, both ends in [0, 1]. `method` says what of: see `results/repeats.py`."""
 
     low: float
     high: float
@@ -120,14 +122,40 @@ class Interval(Record):
     method: str = "wilson"
 
 
+class PassAt(Record):
+    """pass@k: the chance that one of k attempts at a question is right, as the mean over the questions."""
+
+    k: int
+    value: float
+    interval: Interval
+
+
+class BrokenOff(Record):
+    """What was spent on attempts of a run that were killed, beyond what its log holds; in the row's totals already.
+
+    `unanswered_calls` were under way when killed, and `unread` attempts left no record: nobody knows what those cost.
+    """
+
+    times: int
+    tokens: int
+    cost_usd: float | None
+    unanswered_calls: int
+    unread: int
+
+
 class Result(Record):
     """One row of the ledger.
 
     kind "run": measured here; every field but the optional ones below must be given. kind "reported": a published
     figure; needs `source` and `percent`, and k only where it is exact.
+
+    Where each question was asked several times (`epochs`), k and n count attempts, `questions` is n / epochs, the
+    interval is one over the questions, and `pass_at` says how often one of several attempts was right. A run without a
+    cost says why (`cost_basis`). `settings` are those of sampling and of limits, by Inspect's names. Version 1 had none
+    of these fields but the cost; its rows stay readable.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     kind: Literal["run", "reported"]
     task: str
     split: str
@@ -139,11 +167,16 @@ class Result(Record):
     errors: int | None = None
     percent: float | None = None
     interval: Interval | None = None
+    epochs: int = Field(default=1, ge=1)
+    pass_at: tuple[PassAt, ...] = ()
     checkpoint: str | None = None
     seeds: tuple[int, ...] = ()
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
     tokens: int | None = None
     cost_usd: float | None = None
+    cost_basis: CostBasis | None = None
     wall_s: float | None = None
+    broken_off: BrokenOff | None = None
     commit: str | None = None
     data_hash: str | None = None
     model_hash: str | None = None
@@ -153,18 +186,27 @@ class Result(Record):
     recorded_at: str
     note: str | None = None
 
+    @property
+    def questions(self) -> int | None:
+        """How many different questions were asked."""
+        return None if self.n is None else self.n // self.epochs
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         """Refuse a row that cannot be trusted later; the message names every missing field."""
         required = {
-            "run": ("k", "n", "errors", "interval", "tokens", "wall_s", "commit", "data_hash", "model_hash", "log"),
-            "reported": ("source", "percent"),
+            "run": ["k", "n", "errors", "interval", "tokens", "wall_s", "commit", "data_hash", "model_hash", "log"],
+            "reported": ["source", "percent"],
         }[self.kind]
+        if self.kind == "run" and self.schema_version > 1:
+            required += ["cost_basis"] + ["cost_usd"] * (self.cost_basis == "prices")
         missing = [name for name in required if getattr(self, name) is None]
         if missing:
             raise ValueError(f"a {self.kind} row needs {', '.join(missing)}")
         if self.kind == "run" and not 0 <= (self.k or 0) <= (self.n or 0):
             raise ValueError(f"k={self.k} is not between 0 and n={self.n}")
+        if self.cost_usd is not None and self.cost_basis in ("local", "unpriced"):
+            raise ValueError(f"cost_usd={self.cost_usd} contradicts cost_basis={self.cost_basis!r}")
         return self
 
 

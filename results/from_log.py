@@ -10,11 +10,12 @@ It reads sample summaries only, no messages; traces for the report come from `ha
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from inspect_ai.log import EvalLog, EvalSampleSummary, read_eval_log, read_eval_log_sample_summaries
@@ -24,13 +25,25 @@ from harness.records import Result
 from harness.scoring import NO_KEY, UNSCORED
 from results.intervals import interval
 from results.provenance import ROOT, ProvenanceError, code_commit, git, model_hash
+from results.repeats import interval_over_questions, pass_at, told_of
+from results.spent import Spent, spent
 
 RIGHT = ("C", 1, True)
 
 Ruling = Literal["right", "wrong", "error", "unscored"]
 
 
-SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "seed", "reasoning_effort", "reasoning_tokens")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "max_tokens",
+    "seed",
+    "reasoning_effort",
+    "reasoning_tokens",
+)
 LIMITS = ("turn_limit", "token_limit", "message_limit", "time_limit", "working_limit", "cost_limit")
 
 
@@ -82,12 +95,12 @@ def result_from_log(
     try:
         return Result(
             **fields,
+            **_repeats(samples, counting_score(samples, scorer, str(log)), header.eval.config.epochs or 1),
             k=counts.k,
             n=counts.n,
             errors=counts.errors,
-            interval=interval(counts.k, counts.n),
             recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            note=_note(note, header, counts),
+            note=note,
         )
     except ValidationError as error:
         raise LogError(f"{log}: does not make a row of the ledger ({reasons(error)}).") from None
@@ -113,9 +126,8 @@ def fields_of(
         "checkpoint": checkpoint,
         **_stated(header, str(log)),
         "seeds": tuple(seeds) or _sampling_seed(header),
-        "tokens": _tokens(header, samples),
-        "cost_usd": _cost(header),
-        "wall_s": _seconds(header),
+        "settings": settings_of(header),
+        **_spent(spent(header, samples, Path(log))),
         "commit": _commit(header),
         "model_hash": model_digest or model_hash(header.eval.model, date=header.eval.created[:10]),
         "log": _from_here(str(log)),
@@ -214,25 +226,30 @@ def _stated(header: EvalLog, log: str) -> dict[str, Any]:
     return {key: metadata[key] for key in keys} | {"incomplete_data": tuple(str(name).strip() for name in names)}
 
 
-def _note(note: str | None, header: EvalLog, counts: Tally) -> str | None:
-    """The caller's word, and that n is no number of questions where each was asked several times."""
-    epochs = header.eval.config.epochs or 1
-    repeats = f"n counts attempts: {epochs} at each of {counts.n // epochs} questions" if epochs > 1 else None
-    return "; ".join(filter(None, (note, repeats))) or None
+def _repeats(samples: Sequence[EvalSampleSummary], scorer: str | None, epochs: int) -> dict[str, Any]:
+    """How often each question was asked, and the figures that depend on it: the interval and pass@k."""
+    verdicts = verdicts_of(samples, scorer)
+    right = sum(map(sum, verdicts.values()))
+    if epochs == 1:
+        return {"interval": interval(right, len(samples))}
+    return {
+        "epochs": epochs,
+        "interval": interval_over_questions([fmean(attempts) for attempts in verdicts.values()]),
+        "pass_at": tuple(pass_at(verdicts.values(), k) for k in told_of(epochs)),
+    }
 
 
-def _tokens(header: EvalLog, samples: Sequence[EvalSampleSummary]) -> int:
-    """All tokens spent. The header also counts calls of samples that were tried again, the samples those of a log that
-    was resumed from another: the larger figure is the whole."""
-    of_log = sum(usage.total_tokens for usage in header.stats.model_usage.values())
-    return max(of_log, sum(usage.total_tokens for sample in samples for usage in sample.model_usage.values()))
+def verdicts_of(samples: Sequence[EvalSampleSummary], scorer: str | None) -> dict[str, list[bool]]:
+    """By question id, whether each attempt at it was right, in the order of the attempts; a failed one was not."""
+    verdicts: defaultdict[str, list[bool]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: sample.epoch):
+        verdicts[str(sample.id)].append(ruling(sample, scorer) == "right")
+    return dict(verdicts)
 
 
-def _cost(header: EvalLog) -> float | None:
-    """Dollars spent, where the price of every model used is known."""
-    costs = [usage.total_cost for usage in header.stats.model_usage.values()]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if known and len(known) == len(costs) else None
+def _spent(what: Spent) -> dict[str, Any]:
+    """As fields that JSON can hold, for the disclosure of a submission keeps them too."""
+    return asdict(what) | {"broken_off": what.broken_off.model_dump() if what.broken_off else None}
 
 
 def settings_of(header: EvalLog) -> dict[str, Any]:
@@ -247,13 +264,6 @@ def settings_of(header: EvalLog) -> dict[str, Any]:
 def _sampling_seed(header: EvalLog) -> tuple[int, ...]:
     seed = settings_of(header).get("seed")
     return () if seed is None else (seed,)
-
-
-def _seconds(header: EvalLog) -> float | None:
-    started, completed = header.stats.started_at, header.stats.completed_at
-    if not started or not completed:
-        return None
-    return round((datetime.fromisoformat(completed) - datetime.fromisoformat(started)).total_seconds(), 3)
 
 
 def _commit(header: EvalLog) -> str:

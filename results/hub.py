@@ -184,7 +184,10 @@ def _section(shown: Sequence[Measured]) -> Iterator[str]:
         cells = [f"{row.task} ({row.split})", f"{share.k}/{share.n}", f"{100 * share.value:.1f}", bounds]
         cells += [str(row.errors), row.scaffold, row.exposure, remarks(row) or "-"]
         yield f"| {' | '.join(_plain(cell) for cell in cells)} |"
-    yield "\nRight answers out of all questions asked, failed ones included; Wilson intervals."
+    yield (
+        "\nRight answers out of all questions asked, failed ones included; Wilson intervals, or intervals over the "
+        "questions where each was asked several times."
+    )
     heaviest = max((each.row.exposure for each in shown), key=lambda exposure: WEIGHT[exposure])
     yield f"Exposure: **{heaviest}**.\n"
     yield "```"

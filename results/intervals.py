@@ -46,10 +46,14 @@ def interval(k: float, n: int, level: float = 0.95) -> Interval:
 
 @dataclass(frozen=True)
 class Share:
-    """k right of n asked. Raises ValueError unless 0 <= k <= n and n > 0."""
+    """k right of n asked. Raises ValueError unless 0 <= k <= n and n > 0.
+
+    `bounds` is given where the n trials do not stand alone, as with several attempts at a question.
+    """
 
     k: int
     n: int
+    bounds: Interval | None = None
 
     def __post_init__(self) -> None:
         interval(self.k, self.n)
@@ -61,8 +65,8 @@ class Share:
 
     @property
     def interval(self) -> Interval:
-        """The 95% Wilson interval."""
-        return interval(self.k, self.n)
+        """The 95% interval: the one given, else Wilson's."""
+        return self.bounds or interval(self.k, self.n)
 
     def __str__(self) -> str:
         bounds = self.interval

@@ -21,9 +21,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.records import Result
+from harness.records import Interval, Result
 from results.from_log import LogError, reasons, result_from_log
 from results.intervals import interval
+from results.repeats import BOOTSTRAP, WILSON
 
 __all__ = [
     "COMMITTED",
@@ -172,18 +173,41 @@ def _check_figures(row: Result, where: str) -> None:
         )
     if row.percent is not None and abs(row.percent - 100 * row.k / row.n) > 0.06:
         raise LedgerError(f"{where}: percent={row.percent} is not {row.k}/{row.n}, which is {100 * row.k / row.n:.1f}.")
-    if row.interval is not None and row.interval.method == "wilson":
-        right = interval(row.k, row.n, row.interval.level)
-        if abs(right.low - row.interval.low) + abs(right.high - row.interval.high) > 1e-6:
-            raise LedgerError(
-                f"{where}: the interval {row.interval.low:.4f} to {row.interval.high:.4f} is not the Wilson interval "
-                f"of {row.k}/{row.n}, which is {right.low:.4f} to {right.high:.4f}."
-            )
+    if row.epochs > 1:
+        _check_repeats(row, where)
+    elif row.interval is not None and row.interval.method == "wilson":
+        _check_wilson(row.interval, row.k, row.n, where)
+
+
+def _check_repeats(row: Result, where: str) -> None:
+    """Refuse repeated questions whose figures take attempts for questions, or do not fit the number of attempts."""
+    k, n, questions = row.k or 0, row.n or 0, row.questions or 0
+    if questions * row.epochs != n:
+        raise LedgerError(f"{where}: n={n} attempts are not {row.epochs} at each of some number of questions.")
+    if row.interval is None or row.interval.method not in (WILSON, BOOTSTRAP):
+        raise LedgerError(
+            f"{where}: its interval takes the {n} attempts for questions; {questions} were asked. "
+            "Use results.repeats.interval_over_questions."
+        )
+    if row.interval.method == WILSON:
+        _check_wilson(row.interval, k / row.epochs, questions, where)
+    for told in row.pass_at:
+        if not 1 <= told.k <= row.epochs or not 0 <= told.value <= 1:
+            raise LedgerError(f"{where}: pass@{told.k}={told.value:g} cannot be told from {row.epochs} attempts.")
+
+
+def _check_wilson(given: Interval, k: float, n: int, where: str) -> None:
+    right = interval(k, n, given.level)
+    if abs(right.low - given.low) + abs(right.high - given.high) > 1e-6:
+        raise LedgerError(
+            f"{where}: the interval {given.low:.4f} to {given.high:.4f} is not the Wilson interval "
+            f"of {k:g}/{n}, which is {right.low:.4f} to {right.high:.4f}."
+        )
 
 
 def _content(row: Result) -> str:
-    """What makes two rows the same row: everything but when it was recorded."""
-    return row.model_dump_json(exclude={"recorded_at"})
+    """What makes two rows the same row: everything but when it was recorded, and by which version of the record."""
+    return row.model_dump_json(exclude={"recorded_at", "schema_version"})
 
 
 def portable_name(name: str | None) -> str | None:

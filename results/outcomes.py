@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, get_args
 
 from inspect_ai.log import EvalLog, EvalSampleSummary
@@ -24,6 +25,7 @@ from inspect_ai.log import EvalLog, EvalSampleSummary
 from harness.records import Interval
 from results.from_log import Ruling, counting_score, read_log, refuse_unless_whole, ruling
 from results.intervals import interval
+from results.repeats import interval_over_questions
 
 
 class OutcomesError(ValueError):
@@ -90,11 +92,13 @@ class Outcomes:
 
     @property
     def interval(self) -> Interval:
-        """The 95% Wilson interval of the share among the questions.
+        """The 95% interval of the share, that of the results table: Wilson's, over questions where they were repeated.
 
-        Attempts at one question are not independent: asking it again does not narrow this interval.
+        Attempts at one question are not independent: the same answers asked for again do not narrow it.
         """
-        return interval(min(self.share * self.questions, float(self.questions)), self.questions)
+        if not self.verdicts or self.n == len(self.verdicts):
+            return interval(self.k, self.n)
+        return interval_over_questions([fmean(attempts) for attempts in self.verdicts.values()])
 
     def only(self, questions: set[str]) -> Outcomes:
         """The same run as if only these questions had been asked."""

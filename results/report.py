@@ -25,11 +25,13 @@ from harness.records import Result, Trace
 from results.comparison import Comparisons
 from results.comparison_table import LEGEND, Grid, grids
 from results.curve import Curve, Theme, draw
+from results.failures import count_failures
+from results.failures_table import by_reason
 from results.families import by_family
 from results.intervals import Share
 from results.notebook_html import prose
 from results.question_list import list_questions
-from results.table import NOT_GIVEN, columns, duration, name_of, share_of
+from results.table import NOT_GIVEN, columns, dollars, duration, name_of, share_of
 from results.verdict import verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -93,13 +95,13 @@ class Cost:
 def cost_of(row: Result) -> Cost:
     """The cost of a run; dollars only where every price was known."""
     asked, right = row.n or 0, row.k or 0
-    dollars = row.cost_usd
+    cost = row.cost_usd
     return Cost(
         name=name_of(row),
         tokens=NOT_GIVEN if row.tokens is None else f"{row.tokens:,}",
         tokens_each=NOT_GIVEN if row.tokens is None or not asked else f"{row.tokens / asked:,.0f}",
-        dollars=NOT_GIVEN if dollars is None else f"${dollars:,.2f}",
-        dollars_right=NOT_GIVEN if dollars is None or not right else f"${dollars / right:,.4f}",
+        dollars=dollars(row),
+        dollars_right=NOT_GIVEN if cost is None or not right else f"${cost / right:,.4f}",
         time=duration(row.wall_s),
     )
 
@@ -143,6 +145,7 @@ def render(report: Report) -> str:
         published=_published(report.reported),
         share_of=share_of,
         families=by_family(report.traces),
+        failures=by_reason(count_failures(report.traces)),
         traces_of=report.traces_of or "".join(map(name_of, _headline(report)[-1:])),
         costs=[cost_of(row) for row in report.results if row.kind == "run"],
         listed=list_questions(report.traces, report.examples),

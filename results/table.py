@@ -6,15 +6,18 @@
 Both are made from the same cells, so they cannot differ. A score never stands without its k and n (a published figure
 whose k is not known says so), and a run on incomplete data is marked in its row. Rows are shown in the order given:
 what is worth comparing is the reader's choice; whether two rows differ is not decided here.
+Where questions were asked several times, *Right* counts attempts, *Asked* says of how many questions, and the intervals
+are over the questions (`results/repeats.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.records import Result
+from harness.records import BrokenOff, Result
 from results.intervals import Share
 
 if TYPE_CHECKING:
@@ -49,14 +52,18 @@ def columns(results: Sequence[Result]) -> list[Column]:
         Column("%", _percent),
         Column("95% interval", _bounds),
     ]
+    if any(row.epochs > 1 for row in results):
+        shown.append(Column("Asked", _asked))
+        for k in sorted({told.k for row in results for told in row.pass_at}):
+            shown.append(Column(f"pass@{k}", partial(_pass_at, k=k)))
     if any(row.kind == "run" for row in results):  # published figures do not tell these
         shown += [
             Column("Errors", lambda row: _count(row.errors)),
             Column("Tokens", lambda row: _count(row.tokens)),
             Column("Time", lambda row: duration(row.wall_s)),
         ]
-    if any(row.cost_usd is not None for row in results):
-        shown.append(Column("Cost", lambda row: NOT_GIVEN if row.cost_usd is None else f"${row.cost_usd:,.2f}"))
+    if any(row.cost_usd is not None or row.cost_basis == "unpriced" for row in results):
+        shown.append(Column("Cost", dollars))
     if any(remarks(row) for row in results):
         shown.append(Column("Remarks", remarks, figure=False))
     return shown
@@ -99,8 +106,10 @@ def name_of(row: Result) -> str:
 
 
 def share_of(row: Result) -> Share | None:
-    """A row's k of n, where it is known."""
-    return None if row.k is None or row.n is None else Share(row.k, row.n)
+    """A row's k of n, where it is known; of attempts, with an interval over the questions, where they are repeated."""
+    if row.k is None or row.n is None:
+        return None
+    return Share(row.k, row.n, row.interval if row.epochs > 1 else None)
 
 
 def remarks(row: Result) -> str:
@@ -110,6 +119,8 @@ def remarks(row: Result) -> str:
         said.append(f"reported, not run here: {row.source}")
     if row.incomplete_data:
         said.append(f"without {', '.join(row.incomplete_data)}")
+    if row.broken_off:
+        said.append(_lost(row.broken_off))
     if row.note:
         said.append(row.note)
     return "; ".join(said)
@@ -140,6 +151,37 @@ def _percent(row: Result) -> str:
 def _bounds(row: Result) -> str:
     share = share_of(row)
     return f"{100 * share.interval.low:.1f} to {100 * share.interval.high:.1f}" if share else NOT_GIVEN
+
+
+def _asked(row: Result) -> str:
+    """Questions, and how often each was asked."""
+    return f"{_count(row.questions)} x {row.epochs}"
+
+
+def _pass_at(row: Result, k: int) -> str:
+    """pass@k in percent with its interval over the questions."""
+    for told in row.pass_at:
+        if told.k == k:
+            return f"{100 * told.value:.1f} ({100 * told.interval.low:.1f} to {100 * told.interval.high:.1f})"
+    return NOT_GIVEN
+
+
+def dollars(row: Result) -> str:
+    """Dollars, or why there are none."""
+    if row.cost_usd is not None:
+        return f"${row.cost_usd:,.2f}"
+    return row.cost_basis or NOT_GIVEN
+
+
+def _lost(broken: BrokenOff) -> str:
+    """What killed attempts cost for nothing, and what of it nobody knows."""
+    times = "once" if broken.times == 1 else f"{broken.times} times"
+    said = f"broken off {times}: {broken.tokens:,} tokens of questions asked again are counted"
+    if broken.unanswered_calls:
+        said += f", {broken.unanswered_calls} calls under way then are not known"
+    if broken.unread:
+        said += f", what {broken.unread} of these attempts lost is not known"
+    return said
 
 
 def _count(number: int | None) -> str:

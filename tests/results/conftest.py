@@ -32,6 +32,7 @@ def row() -> Callable[..., Result]:
             "interval": interval(k, n),
             "seeds": (1,),
             "tokens": 1_234_567,
+            "cost_basis": "local" if changes.get("cost_usd") is None else "prices",
             "wall_s": 245.0,
             "commit": "0" * 40,
             "data_hash": "sha256:" + "a" * 64,

@@ -19,6 +19,7 @@ from harness.scoring import ANSWER_KNOWN, grade, unscored
 from harness.tools import NotebookState
 from results.intervals import interval
 from results.ledger import LogError, append, read, result_from_log
+from results.outcomes import outcomes_from_log
 from results.provenance import ROOT, git
 
 METADATA = {"data_hash": "sha256:" + "a" * 64, "split": "held-out", "scaffold": "notebook", "exposure": "in-domain"}
@@ -112,10 +113,25 @@ def test_a_run_in_which_every_sample_failed_is_0_of_n(run_task: RunTask) -> None
     assert (row.k, row.n, row.errors) == (0, 2, 2)
 
 
-def test_repeats_count_as_attempts_and_say_so(run_task: RunTask) -> None:
-    row = result_from_log(run_task([("7", "7"), ("8", "9")], epochs=3))
-    assert (row.k, row.n) == (3, 6)
-    assert row.note == "n counts attempts: 3 at each of 2 questions"
+def test_repeats_count_as_attempts_and_never_as_questions(run_task: RunTask, tmp_path: Path) -> None:
+    row = result_from_log(run_task([("7", "7"), ("8", "9"), ("10", "10")], epochs=3))
+    assert (row.k, row.n, row.epochs, row.questions) == (6, 9, 3, 3)
+    assert row.interval == interval(2, 3).model_copy(update={"method": "wilson over questions"})
+    assert [(told.k, told.value) for told in row.pass_at] == [(2, pytest.approx(2 / 3)), (3, pytest.approx(2 / 3))]
+    append([row], tmp_path / "ledger.jsonl")
+    assert read(tmp_path / "ledger.jsonl") == [row]
+    assert outcomes_from_log(row.log or "").interval == row.interval, "a comparison says the same"
+
+
+def test_settings_are_in_the_row(run_task: RunTask) -> None:
+    row = result_from_log(run_task([("7", "7")], temperature=0.7, top_p=0.9, seed=11, token_limit=500))
+    assert row.settings == {"temperature": 0.7, "top_p": 0.9, "seed": 11, "token_limit": 500}
+    assert row.seeds == (11,)
+
+
+def test_a_model_of_ones_own_has_no_price_and_the_row_says_so(run_task: RunTask) -> None:
+    row = result_from_log(run_task([("7", "7")]))
+    assert (row.cost_usd, row.cost_basis) == (None, "local")
 
 
 def test_incomplete_data_goes_into_the_row(run_task: RunTask) -> None:

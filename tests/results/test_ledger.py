@@ -8,8 +8,10 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -38,6 +40,7 @@ def test_rows_come_back_as_they_were_written(row: Row, tmp_path: Path) -> None:
         "errors",
         "interval",
         "tokens",
+        "cost_basis",
         "wall_s",
         "commit",
         "data_hash",
@@ -191,3 +194,92 @@ def test_recording_copies_new_rows_once_and_names_no_folder_of_this_machine(row:
     other = row(model="openai/gpt-5", log="logs/easy.eval")
     assert record([later, other], committed) == [other]
     assert [kept.model for kept in read(committed)] == ["checkpoint/epoch-3", "openai/gpt-5"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"cost_basis": None}, "needs cost_basis"),
+        ({"cost_basis": "prices"}, "needs cost_usd"),
+        ({"cost_basis": "local", "cost_usd": 1.0}, "contradicts cost_basis='local'"),
+    ],
+)
+def test_a_run_says_what_it_cost_or_why_that_is_not_known(
+    changes: dict[str, Any], word: str, row: Row, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    with pytest.raises(LedgerError, match=word):
+        append([row().model_dump() | changes], ledger)
+    append([row(cost_usd=1.5, cost_basis="prices"), row(cost_basis="unpriced")], ledger)
+    assert [kept.cost_usd for kept in read(ledger)] == [1.5, None]
+
+
+def test_rows_of_the_first_version_stay_readable(row: Row, tmp_path: Path) -> None:
+    new = {"epochs", "pass_at", "settings", "cost_basis", "broken_off"}
+    old = json.loads(row().model_dump_json(exclude=new)) | {"schema_version": 1}
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(json.dumps(old) + "\n")
+    append([row()], ledger)
+    first, second = read(ledger)
+    assert (first.schema_version, first.cost_basis, first.epochs, first.questions) == (1, None, 1, 72)
+    assert second.schema_version == 2
+
+
+REPEATED = {
+    "epochs": 4,
+    "k": 54,
+    "n": 72,
+    "interval": Interval(low=0.55, high=0.9, method="bootstrap over questions"),
+    "pass_at": [{"k": 2, "value": 0.85, "interval": Interval(low=0.7, high=0.95)}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"interval": interval(54, 72)}, "takes the 72 attempts for questions; 18 were asked"),
+        ({"n": 70}, "70 attempts are not 4 at each"),
+        ({"interval": Interval(low=0.6, high=0.8, method="wilson over questions")}, "Wilson interval of 13.5/18"),
+        ({"pass_at": [{"k": 8, "value": 0.9, "interval": Interval(low=0.7, high=0.95)}]}, "pass@8=0.9 cannot be told"),
+    ],
+)
+def test_attempts_that_pass_for_questions_are_refused(
+    changes: dict[str, Any], word: str, row: Row, tmp_path: Path
+) -> None:
+    append([row().model_dump() | REPEATED], tmp_path / "ledger.jsonl")
+    with pytest.raises(LedgerError, match=word):
+        append([row().model_dump() | REPEATED | changes], tmp_path / "ledger.jsonl")
+
+
+ENDLESS = """
+import sys
+from itertools import count
+from pathlib import Path
+from harness.records import Result
+from results.ledger import append
+row, ledger, writer = Result.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+for number in count():
+    append([row.model_copy(update={"note": f"{writer}.{number} " + "x" * 20_000})], ledger)
+    print(number, flush=True)
+"""
+
+
+def test_many_writers_killed_at_random_tear_and_lose_no_row(row: Row, tmp_path: Path) -> None:
+    """Each writer says a row's number once `append` has returned; from then on the row must be there."""
+    ledger, random = tmp_path / "ledger.jsonl", Random(7)
+    command = [sys.executable, "-c", ENDLESS, row().model_dump_json(), str(ledger)]
+    writers = [subprocess.Popen([*command, str(writer)], stdout=subprocess.PIPE, text=True) for writer in range(6)]
+    for process in writers:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+    for process in random.sample(writers, len(writers)):
+        time.sleep(random.uniform(0, 0.1))
+        process.kill()
+    said = [["0", *process.communicate()[0].split()] for process in writers]
+    append([row(1, 72)], ledger)
+    notes = [(kept.note or "").split()[0] for kept in read(ledger)[:-1]]
+    assert len(notes) == len(set(notes))
+    for writer, numbers in enumerate(said):
+        kept = [note for note in notes if note.startswith(f"{writer}.")]
+        assert kept[: len(numbers)] == [f"{writer}.{number}" for number in numbers]
+        assert len(kept) <= len(numbers) + 1, "at most one row was written and not yet said"

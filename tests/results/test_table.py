@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from harness.records import Result
-from results.table import duration, to_markdown, to_rich
+from harness.records import BrokenOff, Interval, Result
+from results.table import duration, remarks, to_markdown, to_rich
 
 Row = Callable[..., Result]
 
@@ -58,7 +58,10 @@ def test_a_cell_cannot_break_out_of_its_row(row: Row) -> None:
 
 
 def test_the_terminal_shows_the_same_cells(row: Row) -> None:
-    rows = [row(0, 240, checkpoint="untrained"), row(214, 240, checkpoint="[red]epoch 5", cost_usd=1.5)]
+    rows = [
+        row(0, 240, checkpoint="untrained"),
+        row(214, 240, checkpoint="[red]epoch 5", cost_usd=1.5, cost_basis="prices"),
+    ]
     console = Console(width=200, file=io.StringIO())
     with console.capture() as capture:
         console.print(to_rich(rows, "Held-out questions"))
@@ -89,3 +92,29 @@ def test_no_rows_make_no_table() -> None:
 )
 def test_times_are_said_as_a_person_says_them(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_attempts_are_not_called_questions(row: Row) -> None:
+    over = Interval(low=0.55, high=0.9, method="bootstrap over questions")
+    told = [{"k": k, "value": value, "interval": over} for k, value in ((2, 0.8), (4, 0.85))]
+    heading, _, repeated, once = to_markdown([row(epochs=4, interval=over, pass_at=told), row()]).splitlines()
+    assert heading.startswith("| Model | Right | % | 95% interval | Asked | pass@2 | pass@4 |")
+    assert "| 54/72 | 75.0 | 55.0 to 90.0 | 18 x 4 | 80.0 (55.0 to 90.0) | 85.0 (55.0 to 90.0) |" in repeated
+    assert "| 54/72 | 75.0 | 63.9 to 83.6 | 72 x 1 | – | – |" in once
+
+
+def test_a_cost_or_why_there_is_none(row: Row) -> None:
+    rows = [row(cost_usd=1.5, cost_basis="prices"), row(), row(cost_basis="unpriced")]
+    assert [line.split(" | ")[-1] for line in to_markdown(rows).splitlines()[2:]] == [
+        "$1.50 |",
+        "local |",
+        "unpriced |",
+    ]
+
+
+def test_a_run_that_was_broken_off_says_what_that_cost(row: Row) -> None:
+    lost = BrokenOff(times=2, tokens=4210, cost_usd=None, unanswered_calls=3, unread=1)
+    assert remarks(row(broken_off=lost)) == (
+        "broken off 2 times: 4,210 tokens of questions asked again are counted, 3 calls under way then are not known, "
+        "what 1 of these attempts lost is not known"
+    )

@@ -92,7 +92,7 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
         yield f"{field} is a list", with_output(**{field: ["x"]}), "wrong types"
     yield "output_type is null", with_output(output_type=None), "wrong types"
     yield "level is a text", with_cell(level="2"), "wrong types"
-    yield "the end of a truncated download", good[30:], "broken JSON"
+    yield "JSON lines", good + b"\n" + good, "broken JSON"
     yield "text/plain is a number", with_output(data={"text/plain": 3}), "wrong types"
     yield "traceback is a number", with_output(traceback=3), "wrong types"
     for value in (1, 0, 5, 99, -4):
