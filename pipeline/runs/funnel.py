@@ -161,7 +161,13 @@ def to_rich(funnel: Funnel) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{escape(funnel.run.name)}: what became of the rows", title_justify="left")
+    counted = [f"{line.name}: {', '.join(figures(line.counts))}" for line in funnel.stages if line.counts.figures]
+    table = Table(
+        title=f"{escape(funnel.run.name)}: what became of the rows",
+        title_justify="left",
+        caption=escape("\n".join(counted)) or None,
+        caption_justify="left",
+    )
     table.add_column("stage")
     for heading in ("ranks", "read", "made", "kept"):
         table.add_column(heading, justify="right")
@@ -183,6 +189,23 @@ def to_rich(funnel: Funnel) -> Table:
             f"${counts.dollars:,.2f}" if counts.dollars else "",
         )
     return table
+
+
+def figures(counts: Counts) -> list[str]:
+    """A stage's own figures as one reads them: "data sets fetched 12", "downloaded 3.4 GB"."""
+    return [
+        f"{name.removeprefix('bytes ')} {byte_size(number) if name.startswith('bytes ') else f'{number:,}'}"
+        for name, number in counts.figures.items()
+    ]
+
+
+def byte_size(number: float) -> str:
+    """Bytes as one reads them: 812 bytes, 3.4 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            return f"{number:,.0f} {unit}" if unit == "bytes" or number >= 100 else f"{number:,.1f} {unit}"
+        number /= 1000
+    raise AssertionError("not reached")
 
 
 def duration(seconds: float) -> str:
