@@ -232,9 +232,10 @@ def test_all_who_ask_for_the_same_share_one_server_and_the_last_stops_it(stand_i
 
 
 HOST = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from harness.models.vllm_server import Serving, VllmServer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 VllmServer(Serving("m", "m", "hermes"), Path(sys.argv[1])).start()
 print("ready", flush=True)
 time.sleep(600)
