@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from harness.records import Record
+from harness.records import AnswerKind, Record
 
 if TYPE_CHECKING:
     from datatrove.data import Document
@@ -64,6 +64,85 @@ class Shape(Record):
     outputs: int = 0
 
 
+class EduScore(Record):
+    """How much can be learnt from a notebook: a point or none for each of five criteria, and why.
+
+    `characters_cut`: so much of its text the model was not shown.
+    """
+
+    valid_python: int = Field(ge=0, le=1)
+    data_loading: int = Field(ge=0, le=1)
+    analysis: int = Field(ge=0, le=1)
+    narrative: int = Field(ge=0, le=1)
+    insight: int = Field(ge=0, le=1)
+    total: int = Field(ge=0, le=5)
+    why: str
+    model: str
+    characters_cut: int = 0
+
+
+class Extracted(Record):
+    """What a notebook works with, by a model's word and by its code.
+
+    `files` and `packages` are those that stand: what the code shows, and what the model names and the code holds. The
+    model named `*_only_told` without the code's reading them, and left out `*_only_code`; `unparsed` cells are no
+    Python, so that the code's side may lack something.
+    """
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+    subject: str
+    why: str
+    model: str
+    files_only_told: tuple[str, ...] = ()
+    files_only_code: tuple[str, ...] = ()
+    packages_only_told: tuple[str, ...] = ()
+    packages_only_code: tuple[str, ...] = ()
+    unparsed: int = 0
+
+
+class Quote(Record):
+    """What shows an answer: a piece of the output of the cell with that number (see `pipeline/asking/shown.py`)."""
+
+    cell: int
+    quote: str
+
+
+class AskedQuestion(Record):
+    """A question made of a notebook; `answer` is that of the model that asked it. `decimals` is for numbers."""
+
+    question: str
+    guidelines: str
+    kind: str
+    answer: str
+    answer_kind: AnswerKind
+    decimals: int | None = None
+    evidence: tuple[Quote, ...] = ()
+    reasoning: str = ""
+    model: str
+
+
+class AnswerVerdict(Record):
+    """What a model that was not told the answer found: by reading the notebook, or by running code on the data.
+
+    `answer` None: it gave none. `objection` says why it does not count as agreement, where that is not the answer.
+    """
+
+    by: Literal["checker", "solver"]
+    model: str
+    answer: str | None
+    agrees: bool
+    objection: str = ""
+    reasoning: str = ""
+
+
+class Verification(Record):
+    """Whether all who were asked agree with the question's own answer, and what each said."""
+
+    verified: bool
+    verdicts: tuple[AnswerVerdict, ...]
+
+
 class NotebookRow(Record):
     """One notebook. `id` is unique in a run and never changes; `markdown` is the text that models are shown.
 
@@ -77,6 +156,10 @@ class NotebookRow(Record):
     popularity: Popularity | None = None
     shape: Shape | None = None
     family: Family | None = None
+    edu_score: EduScore | None = None
+    extracted: Extracted | None = None
+    question: AskedQuestion | None = None
+    verification: Verification | None = None
 
     def to_document(self) -> Document:
         """The row as datatrove passes it from step to step: the markdown is the text, all else plain metadata."""

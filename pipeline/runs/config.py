@@ -89,10 +89,26 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True)
+class CallSettings:
+    """What calls of models may cost, over all stages, ranks and attempts of the run, and where they are kept.
+
+    `ledger`: a file of SQLite's, in the run's folder unless the path is absolute. It must lie on a local disk: with
+    ranks on several machines give a path there; `{host}` in it becomes the machine's name. `prices` is a YAML file of
+    dollars per million tokens (`harness/calls/prices.py`); a bound in dollars needs one.
+    """
+
+    ledger: str = "calls.sqlite"
+    dollars: float | None = None
+    tokens: int | None = None
+    prices: str | None = None
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run. `stages` maps a stage's name to its settings, in the order they run; `limit` is for a first try.
 
-    `endpoints` are the models that stages ask, by name (see `harness/calls`); they are checked where they are used.
+    `endpoints` are the models that stages ask, by name (see `pipeline/asking/models.py`); they are checked where they
+    are used.
     """
 
     run: Path
@@ -104,6 +120,7 @@ class RunConfig:
     ray: RaySettings = field(default_factory=RaySettings)
     slurm: SlurmSettings = field(default_factory=SlurmSettings)
     endpoints: Mapping[str, Any] = field(default_factory=dict)
+    calls: CallSettings = field(default_factory=CallSettings)
 
     def __post_init__(self) -> None:
         """Refuse figures that make no sense."""

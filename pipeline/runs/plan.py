@@ -81,6 +81,7 @@ class Plan:
             tasks=1 if stage.one_task else self.config.tasks,
             limit=self.config.limit,
             endpoints=self.config.endpoints,
+            calls=self.config.calls,
         )
 
 

@@ -42,6 +42,8 @@ from pipeline.runs.store import read_rows
 if TYPE_CHECKING:
     from datatrove.pipeline.base import PipelineStep
 
+    from pipeline.runs.config import CallSettings
+
 S = TypeVar("S")
 
 ORDER = (
@@ -49,6 +51,10 @@ ORDER = (
     "pipeline.stages.sign",
     "pipeline.stages.dedup",
     "pipeline.stages.render",
+    "pipeline.stages.edu_score",
+    "pipeline.stages.extract",
+    "pipeline.stages.ask",
+    "pipeline.stages.verify",
 )
 
 
@@ -58,7 +64,8 @@ class StageContext(Generic[S]):
 
     `settings` is its own part of the YAML, `run` the run's folder, `folder` its own, `before` that of the stage whose
     rows it reads (None for the first), `tasks` the number of its ranks, `limit` at most so many rows from the first
-    stage (None: all). `endpoints` are the models that stages ask, by name, as the YAML has them.
+    stage (None: all). `endpoints` are the models that stages ask, by name, as the YAML has them, `calls` what they may
+    cost; `pipeline/asking` reads both.
     """
 
     name: str
@@ -69,6 +76,7 @@ class StageContext(Generic[S]):
     tasks: int
     limit: int | None = None
     endpoints: Mapping[str, Any] = field(default_factory=dict)
+    calls: CallSettings | None = None
 
     @property
     def gathered(self) -> Path:
