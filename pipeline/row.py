@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from datatrove.data import Document
 
 
+Split = Literal["train", "validation", "test"]
+
+
 class Source(Record):
     """Where a notebook lies. For a plain file `member` is empty and `offset` 0; sizes are in bytes.
 
@@ -143,6 +146,77 @@ class Verification(Record):
     verdicts: tuple[AnswerVerdict, ...]
 
 
+class DataSet(Record):
+    """A data set that a notebook read, its version pinned: `owner/slug/versions/3`. Bytes are those of the download.
+
+    `said_by`: whether Meta Kaggle's tables name it, the notebook's own metadata, or both.
+    """
+
+    handle: str
+    licence: str = ""
+    bytes: int | None = None
+    said_by: Literal["tables", "notebook", "both"]
+
+
+class LeftOut(Record):
+    """A data set that is not used, by its handle or else its version's id, and the reason."""
+
+    data_set: str
+    reason: str
+
+
+class Links(Record):
+    """What a notebook reads: its data sets, the paths in its code, and how many sources it has that are none of these."""
+
+    data_sets: tuple[DataSet, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    competitions: int = 0
+    kernels: int = 0
+    others: int = 0
+    mentions: tuple[str, ...] = ()
+
+
+class LinkedFile(Record):
+    """A file that a notebook read. `path` is relative to the run's folder, `name` to the data set's; size in bytes."""
+
+    path: str
+    name: str
+    data_set: str
+    bytes: int
+    mentions: tuple[str, ...] = ()
+
+
+class Files(Record):
+    """The files at hand; mentions that could mean several (none of those was taken), and that mean none."""
+
+    files: tuple[LinkedFile, ...] = ()
+    ambiguous: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file that the notebook names is at hand."""
+        return not (self.ambiguous or self.unmatched)
+
+
+class Traced(Record):
+    """The teacher's tries at the question: they lie in the Inspect log `log`, a path relative to the run's folder."""
+
+    log: str
+    model: str
+    executor: str
+    tries: int = Field(ge=1)
+    right: int = Field(ge=0)
+
+
+class Curated(Record):
+    """Which of the tries is published (its epoch in the log), and in which split."""
+
+    epoch: int = Field(ge=1)
+    split: Split
+
+
 class NotebookRow(Record):
     """One notebook. `id` is unique in a run and never changes; `markdown` is the text that models are shown.
 
@@ -160,6 +234,10 @@ class NotebookRow(Record):
     extracted: Extracted | None = None
     question: AskedQuestion | None = None
     verification: Verification | None = None
+    links: Links | None = None
+    files: Files | None = None
+    traced: Traced | None = None
+    curated: Curated | None = None
 
     def to_document(self) -> Document:
         """The row as datatrove passes it from step to step: the markdown is the text, all else plain metadata."""
