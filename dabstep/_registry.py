@@ -25,6 +25,7 @@ import harness.models.checkpoint
 import harness.prices
 import harness.progress
 import harness.scoring
+import pipeline.simulated.sandbox  # noqa: F401  # its sandbox
 import tasks.dabstep
 import tasks.generated_qa
 

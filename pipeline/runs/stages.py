@@ -55,6 +55,9 @@ ORDER = (
     "pipeline.stages.extract",
     "pipeline.stages.ask",
     "pipeline.stages.verify",
+    "pipeline.stages.trace",
+    "pipeline.stages.curate",
+    "pipeline.stages.publish",
 )
 
 
