@@ -8,8 +8,9 @@ The benchmark's files are taken from a folder that holds `tasks/` and `context/`
 
 1. its question is one of theirs, up to case, punctuation and blanks;
 2. its text (question, messages, cells) quotes one: the whole of a short question, or 13 words in a row of any;
-3. its question is one of theirs reworded a little: the two share 70% of their runs of five letters (Dice);
-4. its text has a name that only the benchmark has: its merchants, card schemes and acquirers, as written there;
+3. its question is one of theirs reworded a little: the two share 75% of their runs of five letters (Dice);
+4. its text has a name that only the benchmark has: its merchants, card schemes and acquirers as written there, and
+   merchants with blanks ("Crossfit Hanna", not "the steakhouse");
 5. its answer is one of those that are published with the benchmark, and long enough not to be met by chance;
 6. its source is that of a held-out question.
 
@@ -26,7 +27,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.records import Question, read_questions
@@ -35,7 +36,7 @@ WORDS_IN_ROW = 13
 LEAST_WORDS = 6
 """A shorter question than this is looked for as a whole question only (rule 1), not inside other text."""
 LETTERS = 5
-LIKE = 0.7
+LIKE = 0.75
 TEMPLATED = "world:"
 """How the source of a rule world's question begins."""
 _WORD = re.compile(r"[^\W_]+")
@@ -70,6 +71,7 @@ class Contamination:
 
     known: tuple[Known, ...] = ()
     names: frozenset[str] = frozenset()
+    spelled: frozenset[str] = frozenset()
     files: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     _whole: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
@@ -83,24 +85,22 @@ class Contamination:
     def of(cls, benchmark: Path | None = None, held_out: Iterable[Path] = ()) -> Contamination:
         """The gate for a benchmark's folder and held-out question sets. Raises GateError, QuestionSetError."""
         known: list[Known] = []
-        names: frozenset[str] = frozenset()
+        names = spelled = frozenset[str]()
         files: dict[str, str] = {}
         if benchmark is not None:
             root = _root(benchmark)
             known += _tasks(root)
-            names = frozenset(_names(root / "context"))
+            names, spelled = _names(root / "context")
             files = {_sha256(path): path.name for path in sorted((root / "context").iterdir()) if path.is_file()}
         sources: dict[str, str] = {}
         for folder in held_out:
             questions = read_questions(folder)
             sources |= {question.source_id: str(folder) for question in questions}
             known += [_held_out(question) for question in questions if not question.source.startswith(TEMPLATED)]
-        return cls._indexed(tuple(known), names, files, sources)
+        return replace(cls._indexed(tuple(known)), names=names, spelled=spelled, files=files, sources=sources)
 
     @classmethod
-    def _indexed(
-        cls, known: tuple[Known, ...], names: frozenset[str], files: Mapping[str, str], sources: Mapping[str, str]
-    ) -> Contamination:
+    def _indexed(cls, known: tuple[Known, ...]) -> Contamination:
         whole: dict[tuple[str, ...], Known] = {}
         rows: dict[tuple[str, ...], Known] = {}
         postings: dict[str, list[int]] = {}
@@ -116,15 +116,12 @@ class Contamination:
                 postings.setdefault(gram, []).append(number)
         return cls(
             known,
-            names,
-            files,
-            sources,
-            whole,
-            rows,
-            {gram: tuple(places) for gram, places in postings.items()},
-            tuple(sizes),
-            {_plain(each.answer): each for each in known if _telling(each.answer)},
-            tuple(sorted({len(row) for row in rows}, reverse=True)),
+            _whole=whole,
+            _rows=rows,
+            _grams={gram: tuple(places) for gram, places in postings.items()},
+            _sizes=tuple(sizes),
+            _answers={_plain(each.answer): each for each in known if _telling(each.answer)},
+            _lengths=tuple(sorted({len(row) for row in rows}, reverse=True)),
         )
 
     def finding(self, question: str, answer: str | None, text: str, source_id: str = "") -> Finding | None:
@@ -172,7 +169,8 @@ class Contamination:
 
     def _named(self, text: str) -> str | None:
         low = text.casefold()
-        return next((name for name in sorted(self.names) if name in low and _stands_alone(name, low)), None)
+        found = (name for name in sorted(self.names) if name in low and _stands_alone(name, low))
+        return next(found, next((name for name in self.spelled if name in text and _stands_alone(name, text)), None))
 
 
 def _root(folder: Path) -> Path:
@@ -204,8 +202,11 @@ def _held_out(question: Question) -> Known:
     return Known(question.id, question.question, question.answer or "", "a held-out set")
 
 
-def _names(context: Path) -> Iterator[str]:
-    """Merchants, card schemes, acquirers: those whose form is not that of a word ("gringotts" alone is none)."""
+def _names(context: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Merchants, card schemes, acquirers: those whose form is not that of a word ("gringotts" alone is none).
+
+    The first are found in any case; the second, merchants with blanks for underscores, only as they are spelled.
+    """
     found: set[str] = set()
     for name, keys in (("merchant_data.json", ("merchant", "acquirer")), ("fees.json", ("card_scheme",))):
         path = context / name
@@ -217,11 +218,9 @@ def _names(context: Path) -> Iterator[str]:
                 found |= {value} if isinstance(value, str) else set(value)
     with (context / "acquirer_countries.csv").open(encoding="utf-8", newline="") as file:
         found |= {row["acquirer"] for row in csv.DictReader(file)}
-    for name in found:
-        if "_" in name or re.search(r"[a-z][A-Z]", name):
-            yield name.casefold()
-        if "_" in name and not name.islower():  # a merchant is also written with blanks; "lehman brothers" is history
-            yield name.casefold().replace("_", " ")
+    unlike_words = (name.casefold() for name in found if "_" in name or re.search(r"[a-z][A-Z]", name))
+    with_blanks = (name.replace("_", " ") for name in found if "_" in name and not name.islower())
+    return frozenset(unlike_words), frozenset(with_blanks)
 
 
 def _stands_alone(name: str, text: str) -> bool:

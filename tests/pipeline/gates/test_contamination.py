@@ -17,6 +17,7 @@ from tests.pipeline.publishing.school import write_benchmark
 
 DABSTEP = Path(os.environ.get("DABSTEP_SHARED", Path(__file__).parents[4] / "shared" / "dabstep"))
 LONG = "For the third week of spring, how much did the baker of Oberdorf pay for rye flour?"
+REWORDED = "For the third week of spring how much did the bakers from Oberdorf pay for their rye flour?"
 needs_dabstep = pytest.mark.skipif(not DABSTEP.is_dir(), reason="the benchmark's files are not here")
 
 
@@ -34,7 +35,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Contamination:
         ("How much?", "1", "which VILLAGE has\nthe most ovens?", "quotes a question of the benchmark"),
         ("How much?", "1", " ".join(LONG.split()[:13]), "quotes a question of the benchmark"),
         (
-            "For the third week of spring how much did the bakers from Oberdorf pay for their rye flour?",
+            REWORDED,
             "1",
             "",
             "close to a question of the benchmark",
@@ -56,7 +57,7 @@ def test_it_finds(gate: Contamination, question: str, answer: str, text: str, re
     "text",
     [
         " ".join(LONG.split()[:12]),  # twelve words are not thirteen
-        "the moneybags of the bank of ovens",  # names that are words
+        "the moneybags of the bank of ovens, a crossfit hannes",  # names that are words
         "CrossfitHannes2 and MyOvenCardX",  # parts of other names
         "Oberdorf",
     ],
@@ -142,7 +143,7 @@ def test_the_names_of_dabstep_are_found_and_its_common_words_are_not() -> None:
     gate = Contamination.of(DABSTEP)
     for name in ("Crossfit_Hanna", "belles_cookbook_store", "Golfclub Baron Friso", "NexPay", "TransactPlus"):
         assert gate.finding("", None, f"about {name}?") is not None, name
-    for text in ("Lehman Brothers failed", "gringotts", "medici", "the manual", "payments.csv", "fees"):
+    for text in ("Lehman Brothers failed", "gringotts", "medici", "the manual", "the steakhouse", "fees"):
         assert gate.finding("", None, text) is None, text
 
 
