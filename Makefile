@@ -3,7 +3,8 @@
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
-# make bench-pipeline  how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
 
 SHELL := /bin/bash
@@ -13,8 +14,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline clean
-
-
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -31,7 +30,7 @@ demo: setup
 	@$(BIN)/dabstep demo $(if $(SEED),--seed $(SEED))
 
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What Inspect's entry point finds: every task under `dabstep/`, the agent, the kernel sandbox, the model provider.
+"""What Inspect's entry point finds: every task under `dabstep/`, the agent, the kernel sandbox, the model providers.
 
     inspect eval dabstep/dabstep_dev --model ...
     inspect eval dabstep/generated_qa -T questions=FOLDER --solver dabstep/play_solution --model none/none
@@ -22,6 +22,7 @@ import dabstep.study_runs  # noqa: F401  # its hook
 import harness.agent
 import harness.kernel.bwrap_sandbox
 import harness.models.checkpoint
+import harness.models.replay
 import harness.prices
 import harness.progress
 import harness.scoring

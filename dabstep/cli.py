@@ -2,6 +2,7 @@
 
     dabstep demo                     the whole circle on two CPU cores
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
+    dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
@@ -10,6 +11,8 @@
     dabstep report LOG...            one HTML page of some logs: table, comparison, cost, notebooks
     dabstep register-entry FOLDER    entries for the register of Inspect Evals
     dabstep compare LOG LOG...       can a difference be seen, question by question
+    dabstep failures LOG...          why questions were not answered right, by reason and family
+    dabstep replay LOG               play a log again over fresh kernels: do the cells display the same?
     dabstep record                   rows for the committed ledger
     dabstep doctor                   what this machine can and cannot do
 
@@ -23,7 +26,9 @@ from typing import Annotated
 
 import typer
 
+import dabstep.comparing
 import dabstep.pipeline
+import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
 from dabstep.failure import fail as _fail
@@ -35,9 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-dabstep.submit.register(app)
-dabstep.reporting.register(app)
-dabstep.pipeline.register(app)
 
 
 @app.command()
@@ -167,83 +169,6 @@ def notebooks(
         typer.echo(str(path))
 
 
-@app.command()
-def table(
-    logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval), in the order of their rows.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,
-) -> None:
-    """Print one table of what the logs say: k of n with its interval, errors, tokens, time. Writes nothing."""
-    from rich.console import Console
-
-    from results.from_log import LogError, result_from_log
-    from results.provenance import ProvenanceError
-    from results.table import to_markdown, to_rich
-
-    try:
-        rows = [result_from_log(log) for log in logs]
-    except (LogError, ProvenanceError) as error:
-        raise _fail(error) from None
-    if markdown:
-        typer.echo(to_markdown(rows), nl=False)
-    else:
-        Console().print(to_rich(rows))
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[str], typer.Argument(help="Logs, JSON files of verdicts, or K/N where only that is known.")],
-    labels: Annotated[str | None, typer.Option(help="What to call the runs: A,B,...")] = None,
-    scorer: Annotated[str | None, typer.Option(help="Which score counts, where a log has several.")] = None,
-    every_pair: Annotated[bool, typer.Option("--every-pair", help="Not only each run with the first.")] = False,
-    only_shared: Annotated[
-        bool, typer.Option("--only-shared", help="Leave out questions that not all runs were asked.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures and verdicts here.")] = None,
-) -> None:
-    """Compare runs on the same questions, each with the first: interval, test, and a verdict in words."""
-    from rich.console import Console
-
-    from dabstep.comparing import compare_runs
-
-    try:
-        given = labels.split(",") if labels is not None else []
-        compare_runs(
-            runs,
-            Console(),
-            labels=[label.strip() for label in given],
-            scorer=scorer,
-            every_pair=every_pair,
-            only_shared=only_shared,
-            seed=seed,
-            json_file=json_file,
-        )
-    except (ValueError, OSError) as error:
-        raise _fail(error) from None
-
-
-@app.command()
-def record(
-    logs: Annotated[list[Path] | None, typer.Argument(help="Evaluation logs whose rows to record.")] = None,
-    reported: Annotated[bool, typer.Option("--reported", help="Record the published figures, too.")] = False,
-    ledger: Annotated[Path, typer.Option(help="The committed ledger.")] = Path("results/ledger.jsonl"),
-) -> None:
-    """Add rows to the committed ledger, those of runs and those of published figures; known rows are not repeated."""
-    from results.from_log import result_from_log
-    from results.ledger import record as record_rows
-    from results.provenance import ProvenanceError
-    from results.reported import reported_rows
-
-    try:
-        if not logs and not reported:
-            raise ValueError("nothing to record. Give logs, or --reported for the published figures.")
-        rows = [result_from_log(log) for log in logs or []] + (reported_rows() if reported else [])
-        new = record_rows(rows, ledger)
-    except (ValueError, ProvenanceError) as error:
-        raise _fail(error) from None
-    typer.echo(f"{len(new)} new rows in {ledger}, {len(rows) - len(new)} were there already")
-
-
 @app.command("register-entry")
 def register_entry(
     output: Annotated[Path, typer.Argument(help="Folder for TASK/eval.yaml, such as register/ of a fork.")],
@@ -272,3 +197,7 @@ def doctor() -> None:
         broken |= finding.needed and not finding.ok
     if broken:
         raise typer.Exit(1)
+
+
+for part in (dabstep.pipeline, dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
+    part.register(app)

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from math import prod
 from pathlib import Path
 
+from harness.models.source import cached_folder
+
 ROOT = Path(__file__).resolve().parents[1]
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
@@ -74,7 +76,7 @@ def model_hash(model: str, date: str) -> str:
     provider, _, name = model.partition("/")
     folder = Path(name).expanduser()
     if provider == "checkpoint" or (name and folder.is_dir()):
-        return folder_hash(folder)
+        return folder_hash(cached_folder(name) or folder)
     return f"{model}@{date}"
 
 

@@ -16,6 +16,7 @@ from itertools import zip_longest
 from markupsafe import Markup
 
 from harness.records import Trace
+from results.failures import Failure, failure_of
 from results.families import NO_FAMILY
 from results.notebook_html import Cell, notebook_cells, phrase, shortened
 
@@ -32,6 +33,7 @@ class ListedQuestion:
     """One question as a notebook, with what is said about it in the list."""
 
     trace: Trace
+    failure: Failure | None
     question: Markup
     answer: str | None
     target: str | None
@@ -114,8 +116,13 @@ def _filters(questions: Sequence[ListedQuestion]) -> list[Filter]:
         Filter("verdict", "Verdict", list(dict.fromkeys(one.verdict for one in questions))),
         Filter("level", "Level", sorted({one.trace.level for one in questions})),
         Filter("family", "Family", sorted({one.family for one in questions})),
+        Filter(
+            "failure",
+            "Why it failed",
+            [reason for reason in Failure if any(one.failure is reason for one in questions)],
+        ),
     ]
-    return [one for one in filters if len(one.values) > 1]
+    return [one for one in filters if len(one.values) > 1 or (one.name == "failure" and one.values)]
 
 
 def _listed(trace: Trace) -> ListedQuestion:
@@ -124,6 +131,7 @@ def _listed(trace: Trace) -> ListedQuestion:
 
     return ListedQuestion(
         trace=trace,
+        failure=failure_of(trace),
         question=phrase(trace.question, QUESTION_CHARS),
         answer=cut(trace.verdict.answer),
         target=cut(trace.verdict.target),

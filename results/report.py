@@ -25,6 +25,8 @@ from harness.records import Result, Trace
 from results.comparison import Comparisons
 from results.comparison_table import LEGEND, Grid, grids
 from results.curve import Curve, Theme, draw
+from results.failures import count_failures
+from results.failures_table import by_reason
 from results.families import by_family
 from results.intervals import Share
 from results.notebook_html import prose
@@ -143,6 +145,7 @@ def render(report: Report) -> str:
         published=_published(report.reported),
         share_of=share_of,
         families=by_family(report.traces),
+        failures=by_reason(count_failures(report.traces)),
         traces_of=report.traces_of or "".join(map(name_of, _headline(report)[-1:])),
         costs=[cost_of(row) for row in report.results if row.kind == "run"],
         listed=list_questions(report.traces, report.examples),

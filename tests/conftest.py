@@ -59,6 +59,20 @@ class OfflineRun:
         return {artifact.type: artifact for artifact in self.artifacts if not artifact.used}
 
 
+@pytest.fixture(autouse=True)
+def asyncio_stays_as_it_is() -> Iterator[None]:
+    """Inspect patches asyncio for the whole process where a log is read by a blocking call within a running loop.
+
+    Loops are never closed from then on, which fails whatever test is running when they are collected; and in a real
+    run it is done behind the user's back.
+    """
+    yield
+    from inspect_ai._util import _async
+
+    patched, _async._initialised_nest_asyncio = _async._initialised_nest_asyncio, False
+    assert not patched, "a blocking call of Inspect within a running loop; read in a thread, or by the async function"
+
+
 @pytest.fixture
 def offline_runs() -> Callable[[Path], list[OfflineRun]]:
     """Reads the runs under a folder, in the order in which they were begun."""

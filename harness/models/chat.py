@@ -4,20 +4,20 @@
     message = assistant_message(completion)       # for Inspect: tool calls, or calls with `parse_error`
     row = completion.chat()                       # for a chat template: arguments as the JSON text that was written
 
-Text in Qwen's (Hermes') format is understood: an optional `<think>` block, content, any number of `<tool_call>` blocks
-with one JSON object each. Parsing never raises: a malformed call becomes a call whose `parse_error` the model is shown.
-A call inside a closed `<think>` block is deliberation and is not executed; in one that was never closed it is.
-Template arguments stay JSON text, since Arrow would fill mixed structs with nulls and JSON would not round-trip.
+Text in Qwen's formats is understood: an optional `<think>` block, content, any number of `<tool_call>` blocks with a
+JSON object or Coder's XML each (`calls.py`). Parsing never raises: a malformed call becomes a call whose `parse_error`
+the model is shown. A call inside a closed `<think>` block is deliberation and is not executed; in one that was never
+closed it is. Template arguments stay JSON text, since Arrow would fill mixed structs with nulls and JSON would not
+round-trip.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from inspect_ai.model import (
     ChatMessage,
@@ -29,27 +29,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall, ToolInfo
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
+from harness.models.calls import OPEN, Call, read_call, typed_arguments
+
 THINK, END_THINK = "<think>", "</think>"
-MAX_DEPTH = 32
-"""Deepest nesting of arguments that is taken; logs and their viewers cannot hold hundreds of levels."""
-
-_CANONICAL = re.compile(r'\n\{"name": "([^"\\]+)", "arguments": (\{.*\})\}\n', re.DOTALL)
-_NAME = re.compile(r'"name"\s*:\s*"([^"\\]+)"')
-_BLANK = re.compile(r"\s*")
-
-
-@dataclass(frozen=True)
-class Call:
-    """One tool call in a completion. `arguments` is JSON text; `error` says why the call is malformed, if it is."""
-
-    name: str
-    arguments: str
-    error: str | None = None
-
-    def chat(self) -> dict[str, Any]:
-        """As chat templates take it."""
-        return {"type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ def parse_completion(text: str) -> Completion:
     content, calls, position = [], [], 0
     while (start := rest.find(OPEN, position)) >= 0:
         content.append(rest[position:start])
-        call, position = _parse_call(rest, start + len(OPEN))
+        call, position = read_call(rest, start + len(OPEN))
         calls.append(call)
     content.append(rest[position:])
     if calls:
@@ -94,13 +76,18 @@ def parse_completion(text: str) -> Completion:
     return Completion(text, reasoning, "".join(content), tuple(calls))
 
 
-def assistant_message(completion: Completion, metadata: Mapping[str, Any] | None = None) -> ChatMessageAssistant:
-    """The Inspect message of a completion. `execute_tools` answers a malformed call with its error."""
+def assistant_message(
+    completion: Completion, metadata: Mapping[str, Any] | None = None, tools: Sequence[ToolInfo] = ()
+) -> ChatMessageAssistant:
+    """The Inspect message of a completion. `execute_tools` answers a malformed call with its error.
+
+    `tools` say which of the values that Coder's format writes as bare text are numbers, lists and so on.
+    """
     calls = [
         ToolCall(
             id=f"call_{uuid.uuid4().hex[:12]}",
             function=call.name,
-            arguments={} if call.error else json.loads(call.arguments),
+            arguments={} if call.error else typed_arguments(call, tools),
             parse_error=call.error,
         )
         for call in completion.calls
@@ -178,93 +165,22 @@ def _split_reasoning(text: str) -> tuple[str | None, str]:
     """The think block and what follows. Its opening tag may stand in the prompt, its closing tag may be missing."""
     opened = text.lstrip().startswith(THINK)
     inner = text.lstrip().removeprefix(THINK) if opened else text
-    end, call = inner.find(END_THINK), inner.find(OPEN)
-    if end >= 0 and (opened or call < 0 or end < call):
+    end = _end_of_thinking(inner)
+    if end >= 0:
         return inner[:end].strip("\n"), inner[end + len(END_THINK) :].lstrip("\n")
     if not opened:
         return None, text
+    call = inner.find(OPEN)
     return (inner.strip("\n"), "") if call < 0 else (inner[:call].strip("\n"), inner[call:])
 
 
-def _parse_call(text: str, start: int) -> tuple[Call, int]:
-    """The call whose body begins at `start`, and where the text after its block begins."""
-    try:
-        value, end = _DECODER.raw_decode(text, _after_blanks(text, start))
-        end = _after_blanks(text, end)
-        if not text.startswith(CLOSE, end):
-            raise ValueError(f"expected {CLOSE} after the JSON object")
-        return _checked_call(value, text[start:end]), end + len(CLOSE)
-    except (ValueError, RecursionError) as error:
-        end = text.find(CLOSE, start)
-        body_text = text[start:] if end < 0 else text[start:end]
-        name = _NAME.search(body_text)
-        reason = f"{error}" if end >= 0 else f"{error}; the block is not closed by {CLOSE}"
-        return (
-            Call(name[1] if name else "tool_call", body_text.strip(), _explain(reason)),
-            len(text) if end < 0 else end + len(CLOSE),
-        )
-
-
-def _checked_call(value: Any, body: str) -> Call:
-    """A call from its parsed JSON. Raises ValueError saying what is wrong with it."""
-    if not isinstance(value, dict):
-        raise ValueError("expected a JSON object")
-    name, arguments = value.get("name"), value.get("arguments")
-    if not isinstance(name, str) or not name:
-        raise ValueError('"name" must be the name of a tool')
-    if not isinstance(arguments, dict):
-        raise ValueError('"arguments" must be a JSON object')
-    if _depth(arguments) > MAX_DEPTH:
-        raise ValueError(f"arguments are nested more than {MAX_DEPTH} levels deep")
-    canonical = _CANONICAL.fullmatch(body)
-    dumped = json.dumps(arguments, ensure_ascii=False)
-    (name + dumped).encode("utf-8")  # lone surrogates cannot be logged; UnicodeEncodeError is a ValueError
-    return Call(name, canonical[2] if canonical and _is_object(canonical[2]) else dumped)
-
-
-def _after_blanks(text: str, start: int) -> int:
-    blanks = _BLANK.match(text, start)
-    return blanks.end() if blanks else start
-
-
-def _explain(reason: str) -> str:
-    return (
-        f"The tool call could not be read: {reason}. "
-        f'Write one JSON object, {{"name": ..., "arguments": {{...}}}}, between {OPEN} and {CLOSE}.'
-    )
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(_DECODER.decode(text), dict)
-    except ValueError:
-        return False
-
-
-def _depth(value: Any) -> int:
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise ValueError(f"the key {key!r} appears twice in one object")
-        seen[key] = value
-    return seen
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{digits} is too large a number")
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+def _end_of_thinking(text: str) -> int:
+    """Where the first closing tag stands that is no part of a call's arguments; -1 where there is none."""
+    position = 0
+    while (end := text.find(END_THINK, position)) >= 0:
+        start = text.find(OPEN, position)
+        if start < 0 or end < start:
+            return end
+        call, after = read_call(text, start + len(OPEN))
+        position = start + len(OPEN) if call.error else after
+    return -1

@@ -70,8 +70,15 @@ class CheckpointServer:
         device: str | None = None,
         dtype: str = "auto",
         threads: int | None = None,
+        voice: Path | None = None,
+        adapter: Path | None = None,
     ) -> None:
-        """`threads` None: one on the CPU, torch's choice elsewhere. Nothing is loaded yet."""
+        """`threads` None: one on the CPU, torch's choice elsewhere. Nothing is loaded yet.
+
+        `voice` is the folder with the tokenizer and the chat template, where it is another; `adapter`, a LoRA adapter
+        that is merged into the weights.
+        """
+        self.voice, self.adapter = voice or folder, adapter
         self.folder, self.batch_size, self.device, self.dtype, self.threads = folder, batch_size, device, dtype, threads
         self._queue: Queue[_Job | None] = Queue()
         self._stop = threading.Event()
@@ -106,9 +113,13 @@ class CheckpointServer:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if self.threads or device == "cpu":
             torch.set_num_threads(self.threads or 1)
-        template = ChatTemplate(AutoTokenizer.from_pretrained(self.folder), name=str(self.folder))
+        template = ChatTemplate(AutoTokenizer.from_pretrained(self.voice), name=str(self.voice))
         with _quiet():
             model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.dtype)
+        if self.adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
         model.to(device).eval()
         stops = model.generation_config.eos_token_id
         stop_ids = {template.closing_id, *(stops if isinstance(stops, list) else [] if stops is None else [stops])}

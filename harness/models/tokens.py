@@ -8,7 +8,8 @@
 The ids of a turn's prompt are those of the whole rollout so far (prompts and *sampled* ids, never re-tokenised) and the
 tokenised text that the environment added since. That text is found by rendering: so the template must be
 prefix-preserving, that is, render a turn alike wherever it stands; one that is not is refused by name.
-It runs no model and needs no torch.
+A template that walks through a call's arguments (Qwen3-Coder's) is given them as an object, any other as the JSON
+text that was written. It runs no model and needs no torch.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ class Prompt:
 
 
 class ChatTemplate:
-    """A tokenizer with its chat template. `closing` is the text that ends an assistant's turn, one token."""
+    """A tokenizer with its chat template.
+
+    `closing` is the text that ends an assistant's turn, one token; `takes_text`, whether arguments may be JSON text.
+    """
 
     def __init__(self, tokenizer: Any, name: str = "") -> None:
         """Raises TemplateError for a missing template, one without a closing token, or not prefix-preserving."""
@@ -70,6 +74,7 @@ class ChatTemplate:
         self.name = name or str(tokenizer.name_or_path)
         if not tokenizer.chat_template:
             raise TemplateError(f"{self.name} has no chat template. Save one with its tokenizer (chat_template.jinja).")
+        self.takes_text = self._takes_text()
         self._check_prefixes()
         self.closing_id, self.closing = self._find_closing()
 
@@ -79,9 +84,10 @@ class ChatTemplate:
         """The template's own text for `messages`."""
         import jinja2
 
+        given = list(messages) if self.takes_text else [_with_objects(message) for message in messages]
         try:
             text = self.tokenizer.apply_chat_template(
-                list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=generation_prompt
+                given, tools=list(tools) or None, tokenize=False, add_generation_prompt=generation_prompt
             )
         except jinja2.TemplateError as error:
             raise TemplateError(f"the chat template of {self.name} cannot render this conversation: {error}") from error
@@ -128,7 +134,8 @@ class ChatTemplate:
             (completion.chat(), "structured"),
             (completion.raw_chat(), "raw"),
         )
-        for chat, rendering in ways:
+        # A row of a training set holds arguments as JSON text, which only raw content spares such a template.
+        for chat, rendering in ways if self.takes_text else reversed(ways):
             if self.render([*before, chat]).startswith(prompt + completion.text + self.closing):
                 return rendering
         return "inexact"
@@ -143,6 +150,17 @@ class ChatTemplate:
             "prompt_digest": prompt.digest,
             "rendering": self.rendering(completion),
         }
+
+    def _takes_text(self) -> bool:
+        import jinja2
+
+        try:
+            self.tokenizer.apply_chat_template(_PROBE[:3], tokenize=False)
+        except (TypeError, jinja2.UndefinedError):  # what `arguments|items` and `arguments.items()` make of a text
+            return False
+        except jinja2.TemplateError:
+            return True  # it refuses something else, and says so when it is rendered
+        return True
 
     def _check_prefixes(self) -> None:
         for turn in (i for i, message in enumerate(_PROBE) if message["role"] == "assistant"):
@@ -168,6 +186,25 @@ class ChatTemplate:
             "what is shown next, nor what training sees. Serve the template that trained: recipes/sft.py saves it with "
             "every checkpoint, and trl.chat_template_utils.get_training_chat_template gives it for known models."
         )
+
+
+def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
+    """A chat message whose calls' arguments are objects; those of a malformed call, which are none, become empty."""
+    if not message.get("tool_calls"):
+        return message
+    functions = [call["function"] for call in message["tool_calls"]]
+    calls = [{"type": "function", "function": {**f, "arguments": _object(f["arguments"])}} for f in functions]
+    return {**message, "tool_calls": calls}
+
+
+def _object(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        read = json.loads(arguments)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _digest(text: str) -> str:

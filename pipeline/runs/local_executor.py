@@ -35,11 +35,12 @@ LOG_LINES = 5
 
 @dataclass
 class _Worker:
-    """A process and the rank it is at."""
+    """A process and the rank it is at; a rank's time begins when its worker is ready."""
 
     process: subprocess.Popen[bytes]
     log: Path
     rank: int | None = None
+    ready: bool = False
     began: float = 0.0
     said: bytes = b""
 
@@ -128,8 +129,11 @@ class LocalExecutor:
             while data := os.read(_pipe(worker.process.stdout).fileno(), 4096):
                 worker.said += data
         *lines, worker.said = worker.said.split(b"\n")
-        if lines:
-            worker.rank = None
+        for line in lines:
+            if line == b"ready":
+                worker.ready, worker.began = True, time.monotonic()
+            else:
+                worker.rank = None
 
     def _look_after(self, worker: _Worker) -> None:
         """Notice a worker's death, and end one that takes too much."""
@@ -137,7 +141,7 @@ class LocalExecutor:
             self._lose(worker, f"its worker ended by {_how(worker.process.returncode)}")
         elif worker.rank is not None:
             minutes, megabytes = self._settings.minutes, _resident_megabytes(worker.process.pid)
-            if minutes is not None and time.monotonic() - worker.began > 60 * minutes:
+            if minutes is not None and worker.ready and time.monotonic() - worker.began > 60 * minutes:
                 self._lose(worker, f"it took more than {minutes:g} minutes")
             elif megabytes > 1024 * self._settings.memory_gb:
                 self._lose(worker, f"its worker held {megabytes:.0f} MB, more than {self._settings.memory_gb:g} GB")

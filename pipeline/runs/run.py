@@ -90,6 +90,7 @@ def _run_stage(plan: Plan, name: str, console: Console) -> bool:
     stage, context = plan.stage(name), plan.context(name)
     fingerprints.begin(context, fingerprint_parts(plan, name))
     if not missing_ranks(plan, name):
+        check_stage(plan, name)  # a run may have been killed before it could look
         console.print(f"{name:<12}  complete already", highlight=False)
         return True
     remove_partials(context.folder)

@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pipeline.row import NotebookRow
+from pipeline.runs.account import read_whole_shard
 from pipeline.runs.layout import GATHERED, ROWS
-from pipeline.runs.store import read_rows
 
 if TYPE_CHECKING:
     from datatrove.pipeline.base import PipelineStep
@@ -89,8 +89,8 @@ class StageContext(Generic[S]):
     def rows_before(self) -> Iterator[NotebookRow]:
         """All rows of the stage before, shard by shard: for `gather`."""
         if self.before is not None:
-            for shard in shards(self.before):
-                yield from read_rows(shard)
+            for rank in range(len(shards(self.before))):
+                yield from read_whole_shard(self.before, rank)
 
 
 @dataclass(frozen=True)

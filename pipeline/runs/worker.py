@@ -1,8 +1,9 @@
 """A worker process of the local executor: `python -m pipeline.runs.worker`, never started by hand.
 
-The first line of its standard input is {"plan", "stage"}; each further line is the number of a rank to run. After
-each it writes "RANK done" or "RANK failed" to its standard output. What stages print goes to standard error, which is
-the worker's log. It ends when its input ends, and with the process that started it.
+The first line of its standard input is {"plan", "stage"}; each further line is the number of a rank to run. To its
+standard output it writes "ready" when it has started, and after each rank "RANK done" or "RANK failed". What stages
+print goes to standard error, which is the worker's log. It ends when its input ends, and with the process that started
+it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ def main() -> None:
     lifeline.hold()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
+    import pipeline.runs.steps  # noqa: F401  # heavy, and no part of a rank's time
     from pipeline.runs.plan import Plan, run_unit
 
     task = json.loads(sys.stdin.readline())
     plan = Plan.from_json(task["plan"])
+    answers.write("ready\n")
     for line in sys.stdin:
         rank = int(line)
         try:

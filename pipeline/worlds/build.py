@@ -18,6 +18,8 @@ from pipeline.worlds.parcel_tariffs import parcel_world
 from pipeline.worlds.world import Ambiguous, Family, Split, World, stream
 
 MOST_TRIES = 200
+MOST_REPEATS = 500
+"""After so many draws in a row that were asked before, the worlds are taken to be used up."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,18 @@ def draw_questions(split: Split, count: int, worlds: int, seed: int = 0, rephras
     made = tuple(parcel_world(split, index, seed) for index in range(worlds))
     reasons: Counter[str] = Counter()
     questions: dict[tuple[str, str], Question] = {}
-    number = 0
+    number = repeats = 0
     while len(questions) < count:
         world, family = made[number % worlds], FAMILIES[(number // worlds + number) % len(FAMILIES)]
         question = _draw_one(world, family, number, seed, rephrased, reasons)
         if (world.id, question.question) in questions:
             reasons["asked before in this world"] += 1
+            repeats += 1
         else:
             questions[(world.id, question.question)] = question
+            repeats = 0
         number += 1
-        if number > 50 * count:
+        if repeats > MOST_REPEATS:
             raise ValueError(f"{worlds} worlds do not hold {count} different questions; give more worlds.")
     return Drawn(tuple(questions.values()), made, reasons)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from results.provenance import ProvenanceError, code_commit, model_hash
+from results.provenance import ProvenanceError, code_commit, folder_hash, model_hash
 
 
 @pytest.fixture
@@ -77,3 +77,18 @@ def test_a_checkout_without_a_commit_is_refused_with_gits_own_words(tmp_path: Pa
     git(tmp_path, "init", "-q")
     with pytest.raises(ProvenanceError, match="cannot name the commit"):
         code_commit(tmp_path)
+
+
+def test_a_model_of_the_hub_is_hashed_where_its_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    cached = tmp_path / "models--owner--model"
+    snapshot = cached / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("a" * 40, encoding="utf-8")
+    (snapshot / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert model_hash("checkpoint/owner/model", "2026-01-31") == folder_hash(snapshot)
+    with pytest.raises(ProvenanceError, match="no such checkpoint"):
+        model_hash("checkpoint/owner/other", "2026-01-31")

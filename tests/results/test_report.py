@@ -97,11 +97,21 @@ def test_the_list_can_be_filtered_by_what_differs(row: Row, trace: MakeTrace) ->
     assert 'data-filter="verdict"' not in page, "all are solved: there is nothing to choose"
 
 
+def test_why_questions_failed_is_counted_said_and_a_filter(row: Row, trace: MakeTrace) -> None:
+    crashed = CellResult(code="1/0", status="error", execution_count=1)
+    traces = [trace("a"), trace("b", correct=False), trace("c", correct=False, cell=crashed)]
+    page = render(Report("Parcels", [row()], traces=traces))
+    assert "Why questions failed" in page
+    assert '<select data-filter="failure"><option value="">all</option><option>last cell crashed</option>' in page
+    assert page.count('data-failure="last cell crashed"') == 1
+    assert "Why questions failed" not in render(Report("Parcels", [row()], traces=traces[:1]))
+
+
 def test_cost_is_told_for_each_run(row: Row) -> None:
     rows = [row(60, 240, checkpoint="a", tokens=48_000, cost_usd=1.5, wall_s=90.0), row(checkpoint="b")]
     page = words(render(Report("Parcels", rows)))
     assert "a 48,000 200 $1.50 $0.0250 1 min 30 s" in page
-    assert re.search(r"What it cost.* b [\d,]+ [\d,]+ – – ", page), (
+    assert re.search(r"What it cost.* b [\d,]+ [\d,]+ local – ", page), (
         "a local model has no price, and is not said to be free"
     )
 

@@ -37,3 +37,16 @@ def test_what_fits_is_whole_and_the_rest_is_counted(text: str, limit: int) -> No
 def test_the_line_stands_alone() -> None:
     assert excerpt("head\n" + "x" * 90 + "tail!", 10) == ("head\n[... 90 characters cut ...]\ntail!", 90)
     assert excerpt("heads" + "x" * 90 + "tail!", 10) == ("heads\n[... 90 characters cut ...]\ntail!", 90)
+
+
+@given(st.text(max_size=60), st.integers(0, 100), st.text(max_size=60), st.integers(0, 40))
+def test_what_is_skipped_is_counted_and_parts_head_from_tail(before: str, skipped: int, after: str, limit: int) -> None:
+    kept = Excerpt(limit)
+    kept.feed(before)
+    kept.skip(skipped)
+    kept.feed(after)
+    assert kept.cut >= skipped
+    assert kept.cut <= len(before) + skipped + len(after)
+    if kept.cut:
+        assert f"[... {kept.cut} characters cut ...]\n" in kept.text()
+        assert kept.text().startswith(before[: (limit + 1) // 2])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +66,25 @@ def checkpoint_folder(tokenizer: Any, model: Any, tmp_path_factory: pytest.TempP
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a program `vllm` on PATH that does what it is told (`stand_in_vllm.py`); gives the file of its record."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "vllm"
+    script = Path(__file__).with_name("stand_in_vllm.py")
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{script}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+
+    def order(**orders: Any) -> Path:
+        record = tmp_path / "record.jsonl"
+        file = tmp_path / "orders.json"
+        file.write_text(json.dumps({"record": str(record), "answers": [], **orders}), encoding="utf-8")
+        monkeypatch.setenv("VLLM_STAND_IN", str(file))
+        return record
+
+    return order

@@ -18,9 +18,10 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model
 from inspect_ai.solver import generate
 
 import harness.models.checkpoint  # noqa: F401  (registers the provider)
-from harness.models.checkpoint import CheckpointAPI, require_checkpoint
+from harness.models.checkpoint import CheckpointAPI
 from harness.models.decoding import Decoder, Row
 from harness.models.server import CheckpointServer, Request
+from harness.models.source import find_checkpoint
 from harness.models.tokens import ChatTemplate
 
 
@@ -255,9 +256,9 @@ def test_a_folder_that_is_no_checkpoint_is_refused_before_anything_is_loaded(
 
 def test_a_missing_folder_is_named_and_one_level_too_high_is_guessed(checkpoint_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PrerequisiteError, match="no such folder"):
-        require_checkpoint(tmp_path / "epoch-9")
+        find_checkpoint(str(tmp_path / "epoch-9"))
     with pytest.raises(PrerequisiteError, match=f"Did you mean .*{checkpoint_folder.name}"):
-        require_checkpoint(checkpoint_folder.parent)
+        find_checkpoint(str(checkpoint_folder.parent))
 
 
 def test_a_template_inside_the_tokenizers_configuration_will_do(checkpoint_folder: Path, tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ def test_a_template_inside_the_tokenizers_configuration_will_do(checkpoint_folde
     (folder / "chat_template.jinja").unlink()
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}), encoding="utf-8")
-    assert require_checkpoint(folder) == folder
+    assert find_checkpoint(str(folder)).template == template
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones(checkpoint_folder: Path) -> None:
