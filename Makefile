@@ -1,6 +1,7 @@
 # make demo    the whole circle on two CPU cores: a report to look at in about ten minutes (SEED=1 for another run)
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
+# make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-pipeline pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -51,6 +52,9 @@ bench-calls: setup
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
+
+pipeline-demo: setup
+	@$(BIN)/python scripts/pipeline_demo.py
 
 clean:
 	rm -rf $(VENV) results/runs build *.egg-info

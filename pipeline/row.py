@@ -133,8 +133,8 @@ class AnswerVerdict(Record):
 
     by: Literal["checker", "solver"]
     model: str
-    answer: str | None
     agrees: bool
+    answer: str | None = None
     objection: str = ""
     reasoning: str = ""
 

@@ -1,11 +1,12 @@
 """What a notebook's code says by itself: which packages it imports, which data files it reads, which cells compute.
 
-    facts = code_facts(["import pandas as pd\nfolder = '../input/trips/'", "frame = pd.read_csv(folder + 'trips.csv')"])
-    facts.packages, facts.files                  # ("pandas",), ("../input/trips/trips.csv",)
+    facts = code_facts(["folder = '../input/trips/'", "frame = pd.read_csv(folder + 'trips.csv')"])
+    facts.files                                  # ("../input/trips/trips.csv",)
     computing([...])                             # for each cell, whether what it shows was computed
 
 By the syntax tree alone, nothing is run: names that are put together from constants are followed through `+`, `/`,
-f-strings, `os.path.join` and `Path`; others are not. Cells that are no Python (magics are taken out first) are counted.
+f-strings, `os.path.join`, `Path` and loops over lists; others are not. Cells that are no Python, when their magics are
+taken out, are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import PurePosixPath
+
+Texts = tuple[str, ...]
+ALTERNATIVES = 50
+"""At most so many names are made of one expression."""
 
 DATA = re.compile(
     r"\.(csv|tsv|txt|jsonl?|xlsx?|xlsm|parquet|feather|dat|data|db|sqlite3?|h5|hdf5|xml|html|gz|zip|bz2|xz|npy|npz|pkl|"
@@ -54,7 +60,7 @@ def code_facts(cells: Iterable[str]) -> CodeFacts:
     """The facts of a notebook's code cells, in their order."""
     packages: dict[str, None] = {}
     files: dict[str, None] = {}
-    known: dict[str, str] = {}
+    known: dict[str, Texts] = {}
     unparsed = 0
     for code in cells:
         tree = parsed(code)
@@ -65,9 +71,10 @@ def code_facts(cells: Iterable[str]) -> CodeFacts:
             packages.update(dict.fromkeys(_imported(node)))
         for node in _in_order(tree):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                text = _text(node.value, known)
-                known[node.targets[0].id] = text if text is not None else ""
-            if isinstance(node, ast.Call):
+                known[node.targets[0].id] = _texts(node.value, known)
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+                known[node.target.id] = _texts(node.iter, known)
+            elif isinstance(node, ast.Call):
                 files.update(dict.fromkeys(_read(node, known)))
     return CodeFacts(tuple(packages), tuple(files), unparsed)
 
@@ -125,41 +132,49 @@ def _imported(node: ast.AST) -> Iterable[str]:
     return filter(None, map(package_name, names))
 
 
-def _in_order(tree: ast.Module) -> list[ast.Assign | ast.Call]:
-    """Nodes by line, a call inside an assignment before it."""
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.Call)]
+def _in_order(tree: ast.Module) -> list[ast.Assign | ast.For | ast.Call]:
+    """Nodes by line; a loop's head before its body, a call before the assignment that it is in."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.For | ast.Call)]
     return sorted(nodes, key=lambda node: (node.lineno, isinstance(node, ast.Assign)))
 
 
-def _read(call: ast.Call, known: Mapping[str, str]) -> list[str]:
+def _read(call: ast.Call, known: Mapping[str, Texts]) -> list[str]:
     """The data files that a call reads."""
     name = _called(call)
     if not READERS.fullmatch(name):
         return []
     arguments = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg not in ("mode", "encoding"))]
-    if name == "open" and len(call.args) > 1 and (mode := _text(call.args[1], known)) and set(mode) & set("wax"):
+    if name == "open" and len(call.args) > 1 and any(set(mode) & set("wax") for mode in _texts(call.args[1], known)):
         return []
-    texts = [_text(argument, known) for argument in arguments[:2]]
-    return [text for text in texts if text and DATA.fullmatch(PurePosixPath(text).suffix)]
+    texts = [text for argument in arguments[:2] for text in _texts(argument, known)]
+    return [text for text in texts if DATA.fullmatch(PurePosixPath(text).suffix)]
 
 
-def _text(node: ast.expr, known: Mapping[str, str]) -> str | None:
-    """The text of an expression; parts that are not constants are left out, None where nothing is left."""
+def _texts(node: ast.expr, known: Mapping[str, Texts]) -> Texts:
+    """What text an expression may be, its parts that are not constants left out; nothing where none is constant."""
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
+        return (node.value,) if isinstance(node.value, str) else ()
     if isinstance(node, ast.Name):
-        return known.get(node.id) or None
+        return known.get(node.id, ())
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(text for item in node.elts for text in _texts(item, known))[:ALTERNATIVES]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Div):
-        left, right = _text(node.left, known), _text(node.right, known)
-        joint = "/" if isinstance(node.op, ast.Div) and left and not left.endswith("/") else ""
-        return None if right is None else (left or "") + joint + right
+        return _joined([node.left, node.right], known, "/" if isinstance(node.op, ast.Div) else "")
     if isinstance(node, ast.JoinedStr):
         parts = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
-        return "".join(_text(part, known) or "" for part in parts) or None
+        return _joined(parts, known, "")
     if isinstance(node, ast.Call) and _called(node) in ("join", "Path", "PurePath", "str"):
-        texts = [_text(argument, known) for argument in node.args]
-        return "/".join(text.rstrip("/") for text in texts if text) or None
-    return None
+        return _joined(node.args, known, "/")
+    return ()
+
+
+def _joined(parts: Sequence[ast.expr], known: Mapping[str, Texts], between: str) -> Texts:
+    """The parts put together in every way; without the last one the name of a file would not be known."""
+    choices = [_texts(part, known) for part in parts]
+    if not choices or not choices[-1]:
+        return ()
+    ways = islice(product(*(choice for choice in choices if choice)), ALTERNATIVES)
+    return tuple(between.join([*(text.rstrip("/") if between else text for text in way[:-1]), way[-1]]) for way in ways)
 
 
 def _called(call: ast.Call) -> str:

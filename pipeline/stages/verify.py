@@ -215,7 +215,7 @@ STAGE = Stage(
     "verify",
     VerifySettings,
     steps,
-    code=tuple(f"pipeline.asking.{name}" for name in ("framing", "shown", "solvers")),
+    code=("pipeline.asking.framing", "pipeline.asking.shown", "pipeline.asking.solvers", "pipeline.evaluation"),
     prompts=prompt_files(PROMPT),
     models=models,
     foretell=foretell,

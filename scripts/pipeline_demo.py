@@ -1,0 +1,55 @@
+"""Run the pipeline, small and real, without network, keys or GPU: `make pipeline-demo`.
+
+The notebooks of `tests/pipeline/corpus` (made and run here, on first use), all stages of `pipeline/configs/demo.yaml`,
+models played by `tests/stand_ins/teacher_rules.py` over HTTP, solvers' code run in real kernels. Ends with the funnel.
+Started again it goes on where it was broken off; `--anew` begins again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CONFIG = "pipeline/configs/demo.yaml"
+PLACE = Path("results/runs/pipeline-demo")
+
+
+def main() -> int:
+    """The exit status of `dabstep pipeline run`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--anew", action="store_true", help="remove what an earlier run left")
+    parser.add_argument("--stage", action="append", default=[], help="only this stage; may be given several times")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    from tests.pipeline.corpus.make import corpus
+    from tests.stand_ins.endpoint import StandIn
+    from tests.stand_ins.teacher_rules import teacher
+
+    if arguments.anew:
+        shutil.rmtree(PLACE, ignore_errors=True)
+    print("corpus: made on first use, half a minute", flush=True)
+    made = corpus().relative_to(ROOT)
+    with StandIn(teacher) as there:
+        settings = {
+            "stages.load.inputs": f"[{made}/archives/*.zip]",
+            "stages.load.meta_kaggle": f"{made}/meta-kaggle",
+            "stages.verify.data": f"{made}/input",
+            **{f"endpoints.{name}.base_url": there.base_url for name in ("judge", "writer", "checker")},
+        }
+        command = [sys.executable, "-m", "dabstep", "pipeline", "run", CONFIG]
+        command += [part for stage in arguments.stage for part in ("--stage", stage)]
+        command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        print(f"$ {shlex.join(['dabstep', *command[3:]])}", flush=True)
+        environment = {**os.environ, "STANDIN_API_KEY": "none", "STANDIN_BASE_URL": there.base_url}
+        return subprocess.run(command, env=environment).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
