@@ -166,7 +166,7 @@ class LeftOut(Record):
 
 
 class Links(Record):
-    """What a notebook reads: its data sets, the paths in its code, and how many of its sources are none of these."""
+    """What a notebook reads: its data sets, the paths in its code, and how many of its sources are no data sets."""
 
     data_sets: tuple[DataSet, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

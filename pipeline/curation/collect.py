@@ -46,7 +46,8 @@ class Gates:
         whose = Counter(known.whose for known in self.contamination.known)
         told = [f"contamination: {count:,} questions of {name}" for name, count in whose.items()]
         if self.contamination.names:
-            told.append(f"contamination: {len(self.contamination.names | self.contamination.spelled)} names of the benchmark")
+            names = self.contamination.names | self.contamination.spelled
+            told.append(f"contamination: {len(names)} names of the benchmark")
         if not whose["the benchmark"]:
             told.append("contamination: the benchmark's questions were NOT compared with (no folder was given)")
         if self.contamination.sources:

@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -33,12 +33,16 @@ class AccountError(RuntimeError):
 
 
 class Counts(Record):
-    """What a rank or a stage did: read + made = kept + dropped. Times in seconds, money in dollars."""
+    """What a rank or a stage did: read + made = kept + dropped. Times in seconds, money in dollars.
+
+    `figures` are what else a stage counts, such as data sets; a name that begins with "bytes" is shown as such.
+    """
 
     read: int = 0
     made: int = 0
     kept: int = 0
     dropped: dict[str, int] = Field(default_factory=dict)
+    figures: dict[str, int] = Field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
     dollars: float = 0.0
@@ -51,8 +55,11 @@ class Counts(Record):
         return sum(self.dropped.values())
 
     def __add__(self, other: Counts) -> Counts:
-        sums = {name: getattr(self, name) + getattr(other, name) for name in Counts.model_fields if name != "dropped"}
-        return Counts(dropped=dict(Counter(self.dropped) + Counter(other.dropped)), **sums)
+        tallies = ("dropped", "figures")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in Counts.model_fields if name not in tallies}
+        for name in tallies:
+            sums[name] = dict(Counter(getattr(self, name)) + Counter(getattr(other, name)))
+        return Counts(**sums)
 
 
 class Marker(Record):
@@ -114,6 +121,7 @@ class Account:
         self._gone: set[str] = set()
         self._ids: list[bytes] = []
         self._dropped: Counter[str] = Counter()
+        self._figures: Counter[str] = Counter()
         self._read = self._made = self._input_tokens = self._output_tokens = 0
         self._dollars = 0.0
         self._began = (time.monotonic(), time.process_time())
@@ -154,6 +162,14 @@ class Account:
         self._output_tokens += output_tokens
         self._dollars += dollars
 
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a figure of the stage's own."""
+        self._figures[name] += number
+
+    def set_figures(self, figures: Mapping[str, int]) -> None:
+        """Set figures that are known as a whole, such as those of a ledger that outlived an earlier try."""
+        self._figures.update({name: number - self._figures[name] for name, number in figures.items()})
+
     def counts(self) -> Counts:
         """What this rank has done until now."""
         return Counts(
@@ -161,6 +177,7 @@ class Account:
             made=self._made,
             kept=len(self._ids),
             dropped=dict(self._dropped),
+            figures={name: number for name, number in self._figures.items() if number},
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
             dollars=self._dollars,

@@ -166,6 +166,9 @@ def to_rich(funnel: Funnel) -> Table:
     for heading in ("ranks", "read", "made", "kept"):
         table.add_column(heading, justify="right")
     table.add_column("dropped, by reason")
+    counted = any(line.counts.figures for line in funnel.stages)
+    if counted:
+        table.add_column("counted")
     for heading in ("time", "tokens", "money"):
         table.add_column(heading, justify="right")
     for line in funnel.stages:
@@ -178,11 +181,31 @@ def to_rich(funnel: Funnel) -> Table:
             f"{counts.made:,}" if counts.made else "",
             f"{counts.kept:,}",
             escape(_reasons(counts)),
+            *([escape("\n".join(figures(counts)))] if counted else []),
             duration(counts.seconds + line.gather_seconds),
             f"{counts.input_tokens + counts.output_tokens:,}" if counts.input_tokens else "",
             f"${counts.dollars:,.2f}" if counts.dollars else "",
         )
     return table
+
+
+def figures(counts: Counts) -> list[str]:
+    """A stage's own figures, one a line: "12 data sets", "3.4 GB of downloads"."""
+    lines = []
+    for name, number in counts.figures.items():
+        lines.append(
+            byte_size(number) + name.removeprefix("bytes") if name.startswith("bytes") else f"{number:,} {name}"
+        )
+    return lines
+
+
+def byte_size(number: float) -> str:
+    """Bytes as one reads them: 812 bytes, 3.4 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            return f"{number:,.0f} {unit}" if unit == "bytes" or number >= 100 else f"{number:,.1f} {unit}"
+        number /= 1000
+    raise AssertionError("not reached")
 
 
 def duration(seconds: float) -> str:

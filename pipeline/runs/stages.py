@@ -53,6 +53,8 @@ ORDER = (
     "pipeline.stages.render",
     "pipeline.stages.edu_score",
     "pipeline.stages.extract",
+    "pipeline.stages.link",
+    "pipeline.stages.fetch",
     "pipeline.stages.ask",
     "pipeline.stages.verify",
     "pipeline.stages.trace",

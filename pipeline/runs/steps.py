@@ -49,6 +49,10 @@ class _Step(PipelineStep):  # type: ignore[misc]  # datatrove ships no types
         """Put what was paid for the rows on the rank's account."""
         self.account.spent(input_tokens=input_tokens, output_tokens=output_tokens, dollars=dollars)
 
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a figure that the funnel shows beside the rows, such as data sets by what became of them."""
+        self.account.count(name, number)
+
     def _out(self, results: Iterable[NotebookRow | Dropped]) -> Iterator[Document]:
         for result in results:
             if isinstance(result, Dropped):

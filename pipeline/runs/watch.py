@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.runs.account import Counts, read_marker, read_progress
-from pipeline.runs.funnel import duration
+from pipeline.runs.funnel import duration, figures
 
 LOOK_S = 0.5
 FEW_RANKS = 64
@@ -77,6 +77,7 @@ class Watch:
         else:
             parts.append(duration(elapsed))
         parts += [f"{counts.kept:,} kept", f"{counts.dropped_rows:,} dropped"]
+        parts += figures(counts)
         if counts.dollars:
             parts.append(f"${counts.dollars:,.2f}")
         return Text("  ".join(parts))
