@@ -1,7 +1,8 @@
 """Run the pipeline, small and real, without network, keys or GPU: `make pipeline-demo`.
 
 The notebooks of `tests/pipeline/corpus` (made and run here, on first use), all stages of `pipeline/configs/demo.yaml`,
-models played by `tests/stand_ins/teacher_rules.py` over HTTP, solvers' code run in real kernels. Ends with the funnel.
+models played by `tests/stand_ins/teacher_rules.py` over HTTP, solvers' and teacher's code run in real kernels. Ends with the funnel and a
+data set in `results/runs/pipeline-demo/run/dataset`.
 Started again it goes on where it was broken off; `--anew` begins again.
 """
 
@@ -41,6 +42,7 @@ def main() -> int:
             "stages.load.inputs": f"[{made}/archives/*.zip]",
             "stages.load.meta_kaggle": f"{made}/meta-kaggle",
             "stages.verify.data": f"{made}/input",
+            "stages.trace.data": f"{made}/input",
             **{f"endpoints.{name}.base_url": there.base_url for name in ("judge", "writer", "checker")},
         }
         command = [sys.executable, "-m", "dabstep", "pipeline", "run", CONFIG]
