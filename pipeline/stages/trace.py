@@ -7,9 +7,10 @@
         args: [--turn-limit, "25", --temperature, "0.8", --max-samples, "32"]
         simulate: interpreter               # an endpoint of the run that plays the interpreter where files are missing
 
-One `inspect eval dabstep/generated_qa` a rank, as a child process (`pipeline/evaluation.py`). A rank that was killed
-goes on by `inspect eval-retry`: what its log holds is not asked again. The logs stay in `RUN/stages/..-trace/00017/`
-and are the only record; a row learns where its tries lie, how many there are and how many were right.
+One `inspect eval dabstep/generated_qa` a batch of a rank, as a child process (`pipeline/evaluation.py`). A rank that
+was killed goes on by `inspect eval-retry`: what its logs hold is not asked again. They stay in
+`RUN/stages/..-trace/00017/` and are the only record; a row learns where its tries lie, how many there are and how many
+were right.
 
 A question whose files are not all at hand is dropped, unless `simulate` names an endpoint: then a model plays the
 interpreter, the executor is recorded as `simulated`, and curation leaves such traces out unless told otherwise.
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -44,11 +46,15 @@ MISSING = "files are not at hand"
 
 @dataclass(frozen=True)
 class TraceSettings:
-    """`data`: a folder laid out as Kaggle's input folder, where files were not fetched by the run itself. `licence`:
-    what is said of data whose licence no stage found out."""
+    """`batch`: questions that one evaluation is given; after each the stage says how far it is.
+
+    `data`: a folder laid out as Kaggle's input folder, where the run did not fetch the files itself. `licence`: what is
+    said of data whose licence no stage found out.
+    """
 
     model: str = ""
     tries: int = 1
+    batch: int = 256
     args: tuple[str, ...] = ()
     simulate: str | None = None
     data: str | None = None
@@ -59,6 +65,8 @@ class TraceSettings:
             raise ValueError("model: no teacher is named. Give one as Inspect names it, such as openai/gpt-5-mini.")
         if self.tries < 1:
             raise ValueError(f"tries: {self.tries}; it must be 1 or more.")
+        if self.batch < 1:
+            raise ValueError(f"batch: {self.batch}; it must be 1 or more.")
 
 
 class Teach(RowStep):
@@ -75,54 +83,60 @@ class Teach(RowStep):
         yield from super().run(data, rank, world_size)
 
     def rows(self, rows: Iterator[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
-        """All rows of the rank: those with their files first, then those without."""
+        """All rows of the rank, batch by batch: those with their files first, then those without."""
+        for number in count():
+            if not (batch := list(islice(rows, self._context.settings.batch))):
+                return
+            yield from self._batch(batch, f"{number:04}")
+
+    def _batch(self, batch: Sequence[NotebookRow], number: str) -> Iterator[NotebookRow | Dropped]:
         settings = self._context.settings
-        there: dict[str, tuple[NotebookRow, dict[str, Path]]] = {}
-        absent: dict[str, NotebookRow] = {}
-        for row in rows:
+        there: list[NotebookRow] = []
+        absent: list[NotebookRow] = []
+        files_of_row: dict[str, Mapping[str, Path]] = {}
+        for row in batch:
             files = files_at_hand(row, self._context.run, settings.data)
             if files is not None:
-                there[row.id] = (row, files)
+                there.append(row)
+                files_of_row[row.id] = files
             elif settings.simulate is None:
                 yield self.drop(row, MISSING, _missing(row))
             elif not wanted_names(row):
                 yield self.drop(row, "no file that an interpreter could pretend to have", row.id)
             else:
-                absent[row.id] = row
+                absent.append(row)
         if there:
-            yield from self._taught(
-                "real", [row for row, _ in there.values()], {row_id: files for row_id, (_, files) in there.items()}, {}
-            )
+            yield from self._taught(self._folder(f"{number}-real"), there, files_of_row)
         if absent:
-            yield from self._simulated(list(absent.values()))
+            yield from self._simulated(self._folder(f"{number}-simulated"), absent)
 
-    def _simulated(self, rows: Sequence[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
+    def _simulated(self, folder: Path, rows: Sequence[NotebookRow]) -> Iterator[NotebookRow | Dropped]:
         assert self._context.settings.simulate is not None
-        folder = self._folder("simulated")
-        booked = f"{self._context.name} simulated {self._rank:05}"
+        booked = f"{self._context.name} {self._rank:05}-{folder.name}"
         setup = write_simulation(self._context, self._context.settings.simulate, rows, folder, booked)
         empty = folder / "empty"
         files = {row.id: {name: _empty(empty / name) for name in wanted_names(row)} for row in rows}
-        yield from self._taught("simulated", rows, files, {VARIABLE: str(setup)}, ("-T", f"sandbox={SANDBOX}"))
+        yield from self._taught(folder, rows, files, {VARIABLE: str(setup)}, ("-T", f"sandbox={SANDBOX}"))
         with open_ledger(self._context) as ledger:
             totals = ledger.totals(booked)
         self.spent(input_tokens=totals.input_tokens, output_tokens=totals.output_tokens, dollars=totals.dollars or 0.0)
 
     def _taught(
         self,
-        kind: str,
+        folder: Path,
         rows: Sequence[NotebookRow],
         files: Mapping[str, Mapping[str, Path]],
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
         args: tuple[str, ...] = (),
     ) -> Iterator[NotebookRow | Dropped]:
         from harness.trace import read_traces
 
-        settings, folder = self._context.settings, self._folder(kind)
+        settings = self._context.settings
         questions = [question_for_task(row, settings.licence) for row in rows]
         if not (folder / "questions" / "questions.jsonl").exists():  # a log refers to these very bytes
             write_question_set(questions, files, folder / "questions")
-        log = evaluate(Evaluation(settings.model, settings.tries, (*args, *settings.args), environment), folder)
+        evaluation = Evaluation(settings.model, settings.tries, (*args, *settings.args), environment or {})
+        log = evaluate(evaluation, folder)
         tries: Counter[str] = Counter()
         right: Counter[str] = Counter()
         models: dict[str, tuple[str, str]] = {}
@@ -142,8 +156,8 @@ class Teach(RowStep):
             traced = Traced(log=place, model=model, executor=executor, tries=tries[row.id], right=right[row.id])
             yield row.model_copy(update={"traced": traced})
 
-    def _folder(self, kind: str) -> Path:
-        return self._context.folder / f"{self._rank:05}" / kind
+    def _folder(self, name: str) -> Path:
+        return self._context.folder / f"{self._rank:05}" / name
 
 
 def question_for_task(row: NotebookRow, licence: str) -> Question:
@@ -198,6 +212,20 @@ def models(context: StageContext[TraceSettings]) -> Mapping[str, str]:
     return {"teacher": settings.model, **(identity(context, [settings.simulate]) if settings.simulate else {})}
 
 
+def foretell(context: StageContext[TraceSettings]) -> Sequence[str]:
+    """How much there is to do; what a try costs depends on the teacher's turns, which nobody knows beforehand."""
+    settings = context.settings
+    rows = list(context.rows_before())
+    if not rows:
+        return [f"{settings.model}: the stage before has no rows yet; run it first (--stage) to foretell this one"]
+    there = sum(files_at_hand(row, context.run, settings.data) is not None for row in rows)
+    rest = "are dropped" if settings.simulate is None else f"get an interpreter played by {settings.simulate}"
+    return [
+        f"{settings.model}: {there:,} questions x {settings.tries} tries; {len(rows) - there:,} without files {rest}",
+        "what a try costs is not foretold: run with --limit first, and read the funnel's money",
+    ]
+
+
 STAGE = Stage(
     "trace",
     TraceSettings,
@@ -205,4 +233,5 @@ STAGE = Stage(
     code=("pipeline.asking.questions", "pipeline.evaluation", "pipeline.simulated.kernel"),
     prompts=tuple(f"{name}.md" for name in PROMPTS),
     models=models,
+    foretell=foretell,
 )

@@ -172,6 +172,7 @@ def config_of(folder: Path, base_url: str, **stages: dict[str, Any]) -> dict[str
         "trace": {
             "model": "openai-api/school/teacher",
             "tries": 2,
+            "batch": 4,
             "data": str(folder / "input"),
             "simulate": "played",
         },

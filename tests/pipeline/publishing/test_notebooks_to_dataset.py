@@ -121,12 +121,25 @@ def test_arguments_are_json_text_and_hold_no_nulls(school: School, tmp_path: Pat
 def test_a_published_row_trains_as_the_log_has_it(school: School) -> None:
     """What sft.py reads out of Parquet is the chat row of the log, key for key."""
     published = training_rows(school.dataset, "thinking")
-    log = next(row.traced.log for row in school.rows("publish").values() if row.traced)
-    chosen = {(row.id, row.curated.epoch) for row in school.rows("publish").values() if row.curated}
-    logged = [chat_row(t) for t in read_traces(school.run / log) if (t.question_id, t.epoch) in chosen]
+    rows = school.rows("publish").values()
+    chosen = {(row.id, row.curated.epoch) for row in rows if row.curated}
+    logs = {row.traced.log for row in rows if row.traced}
+    traces = [trace for log in logs for trace in read_traces(school.run / log)]
+    logged = [chat_row(trace) for trace in traces if (trace.question_id, trace.epoch) in chosen]
     assert sorted(json.dumps(row, sort_keys=True) for row in published) == sorted(
         json.dumps(row, sort_keys=True) for row in logged
     )
+
+
+def test_a_template_renders_what_load_dataset_gives_as_it_renders_the_log(school: School, tmp_path: Path) -> None:
+    """Nulls and empty lists of the columns are to a template what is not there."""
+    from transformers import AutoTokenizer
+
+    rows = training_rows(school.dataset, "thinking")
+    make_tiny_model(rows * 20, tmp_path / "model", vocab_size=400, seed=0)
+    render = AutoTokenizer.from_pretrained(tmp_path / "model").apply_chat_template
+    for own, loaded in zip(rows, load(school, "default", "thinking", tmp_path / "cache"), strict=True):
+        assert render(loaded["messages"], tokenize=False) == render(own["messages"], tokenize=False)
 
 
 def test_the_notebooks_lie_in_a_configuration_of_their_own(school: School, tmp_path: Path) -> None:
@@ -150,7 +163,8 @@ def test_the_card_tells_this_runs_figures_and_the_hubs_checks_take_it(school: Sc
     assert "contamination: 2 questions of the benchmark" in card.text
 
 
-def test_trl_trains_two_steps_on_it(school: School, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_recipe_trains_two_steps_on_it(school: School, tmp_path: Path) -> None:
     rows = training_rows(school.dataset)
     make_tiny_model(rows * 20, tmp_path / "model", vocab_size=400, seed=0)
     command = [sys.executable, "recipes/sft.py", "--config", "recipes/configs/tiny.yaml", "--max_steps", "2"]
@@ -162,7 +176,7 @@ def test_trl_trains_two_steps_on_it(school: School, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
-def test_plain_trl_takes_what_load_dataset_gives(school: School, tmp_path: Path) -> None:
+def test_trl_trains_two_steps_on_what_load_dataset_gives(school: School, tmp_path: Path) -> None:
     """Without a line of ours between: a user's own script."""
     from trl import SFTConfig, SFTTrainer
 
