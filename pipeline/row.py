@@ -140,10 +140,14 @@ class AnswerVerdict(Record):
 
 
 class Verification(Record):
-    """Whether all who were asked agree with the question's own answer, and what each said."""
+    """Whether all who were asked agree with the question's own answer, and what each said.
+
+    `unsolved`: why no solver was asked, although there are some.
+    """
 
     verified: bool
     verdicts: tuple[AnswerVerdict, ...]
+    unsolved: str = ""
 
 
 class DataSet(Record):

@@ -1,8 +1,8 @@
 """Run the pipeline, small and real, without network, keys or GPU: `make pipeline-demo`.
 
 The notebooks of `tests/pipeline/corpus` (made and run here, on first use), all stages of `pipeline/configs/demo.yaml`,
-models played by `tests/stand_ins/teacher_rules.py` over HTTP, solvers' and teacher's code run in real kernels. Ends with the funnel and a
-data set in `results/runs/pipeline-demo/run/dataset`.
+models played by `tests/stand_ins/teacher_rules.py` and Kaggle by `tests/stand_ins/kaggle.py`, both over HTTP, solvers'
+and teacher's code run in real kernels. Ends with the funnel and a data set, `results/runs/pipeline-demo/run/dataset`.
 Started again it goes on where it was broken off; `--anew` begins again.
 """
 
@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CONFIG = "pipeline/configs/demo.yaml"
 PLACE = Path("results/runs/pipeline-demo")
+DIRECT = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+"""Kaggle's stand-in is a proxy for the name localhost; the models' stand-in is asked without one."""
 
 
 def main() -> int:
@@ -29,28 +31,35 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    from tests.pipeline.corpus.make import corpus
+    from tests.pipeline.corpus.make import corpus, put_on
     from tests.stand_ins.endpoint import StandIn
+    from tests.stand_ins.kaggle import Kaggle
     from tests.stand_ins.teacher_rules import teacher
 
     if arguments.anew:
         shutil.rmtree(PLACE, ignore_errors=True)
     print("corpus: made on first use, half a minute", flush=True)
     made = corpus().relative_to(ROOT)
-    with StandIn(teacher) as there:
+    with StandIn(teacher) as there, Kaggle() as kaggle:
+        put_on(kaggle, made)
         settings = {
             "stages.load.inputs": f"[{made}/archives/*.zip]",
             "stages.load.meta_kaggle": f"{made}/meta-kaggle",
-            "stages.verify.data": f"{made}/input",
-            "stages.trace.data": f"{made}/input",
+            "stages.link.meta_kaggle": f"{made}/meta-kaggle",
             **{f"endpoints.{name}.base_url": there.base_url for name in ("judge", "writer", "checker")},
         }
         command = [sys.executable, "-m", "dabstep", "pipeline", "run", CONFIG]
         command += [part for stage in arguments.stage for part in ("--stage", stage)]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         print(f"$ {shlex.join(['dabstep', *command[3:]])}", flush=True)
-        environment = {**os.environ, "STANDIN_API_KEY": "none", "STANDIN_BASE_URL": there.base_url}
-        return subprocess.run(command, env=environment).returncode
+        models = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": there.base_url}
+        return subprocess.run(command, env=_without_credentials() | kaggle.environment | DIRECT | models).returncode
+
+
+def _without_credentials() -> dict[str, str]:
+    """This environment, in which nobody is logged in at Kaggle."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE")}
+    return kept | {"KAGGLE_CONFIG_DIR": str((PLACE / "kaggle").resolve())}
 
 
 if __name__ == "__main__":

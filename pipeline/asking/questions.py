@@ -1,7 +1,7 @@
 """From a row to a question that a task can ask, and to the files that it needs.
 
 question_of(row)                    # harness.records.Question
-files_of(row, Path("kaggle/input")) # {"trips.csv": Path(...)}, or None where one is missing
+files_at_hand(row, run, None)       # {"trips.csv": Path(...)}, or None where one is missing
 """
 
 from __future__ import annotations
@@ -19,6 +19,22 @@ def question_in(row: NotebookRow) -> AskedQuestion:
     if row.question is None:
         raise ValueError(f"{row.id}: a row without a question. The stage ask comes before.")
     return row.question
+
+
+def files_at_hand(row: NotebookRow, run: Path, data: Path | None) -> dict[str, Path] | None:
+    """A question's files by the name that a solver sees: those that the run fetched, or else those under `data`.
+
+    None where one is missing, or two have the same name.
+    """
+    if row.files is None:
+        return files_of(row, data) if data is not None else None
+    found: dict[str, Path] = {}
+    for file in row.files.files:
+        path = run / file.path
+        if not path.is_file() or path.name in found:
+            return None
+        found[path.name] = path
+    return found if found and row.files.complete else None
 
 
 def files_of(row: NotebookRow, data: Path) -> dict[str, Path] | None:

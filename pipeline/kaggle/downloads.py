@@ -2,12 +2,13 @@
 
     ledger = Downloads(path, budget=100 * GB)
     ledger.begin(handle, foretold, rank)         # False: it does not fit into what is left of the budget
-    ledger.paid(handle, 1_000_000)               # False: the budget is spent
+    ledger.paid(handle, 1_000_000, archive)      # False: the budget is spent
     ledger.end(handle, "fetched")                # or a reason
     ledger.pause(30), ledger.seconds_to_wait()   # what a 429 asks of all ranks
 
 One SQLite file for all ranks of a run, also on other machines: rollback journal, since WAL needs shared memory.
-Bytes are what reached the disk, those of failed tries included; a killed process has at most a tick's bytes unsaid.
+Bytes are what reached the disk, those of failed tries included. What a killed process has not said, the next one that
+goes on with the archive says.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 _SCHEMA = """
 create table if not exists downloads (
     handle text primary key, outcome text, detail text not null default '', reserved integer not null default 0,
-    paid integer not null default 0, attempts integer not null default 0, rank integer not null, ended real
+    paid integer not null default 0, archive integer not null default 0, attempts integer not null default 0,
+    rank integer not null, ended real
 );
 create table if not exists pace (id integer primary key check (id = 1), not_before real not null);
 insert or ignore into pace values (1, 0);
@@ -32,12 +34,16 @@ FETCHED = "fetched"
 
 @dataclass(frozen=True)
 class Download:
-    """One line: `outcome` is FETCHED, a reason, or None while nobody has ended it. Bytes."""
+    """One line: `outcome` is FETCHED, a reason, or None while nobody has ended it.
+
+    `paid` is how many bytes came, in all tries; `archive` how large the unfinished archive was when last looked at.
+    """
 
     handle: str
     outcome: str | None
     detail: str
     paid: int
+    archive: int
     attempts: int
     rank: int
 
@@ -55,15 +61,20 @@ class Downloads:
         """Close the file."""
         self._connection.close()
 
-    def begin(self, handle: str, foretold: int, rank: int) -> bool:
-        """Reserve what a download is foretold to take. False where the budget has no room for it."""
+    def begin(self, handle: str, foretold: int, rank: int, archive: int = 0) -> bool:
+        """Reserve what a download is foretold to take; `archive` is what is there of it from another run.
+
+        False where the budget has no room for it.
+        """
         with self._writing():
-            self._connection.execute("insert or ignore into downloads (handle, rank) values (?, ?)", (handle, rank))
+            self._connection.execute(
+                "insert or ignore into downloads (handle, rank, archive) values (?, ?, ?)", (handle, rank, archive)
+            )
             (own,) = self._connection.execute("select paid from downloads where handle = ?", (handle,)).fetchone()
             if self._used() - own + max(own, foretold) > self._budget:
                 return False
             self._connection.execute(
-                "update downloads set reserved = ?, outcome = null, rank = ? where handle = ?", (foretold, rank, handle)
+                "update downloads set reserved = ?, outcome = null where handle = ?", (foretold, handle)
             )
             return True
 
@@ -72,10 +83,12 @@ class Downloads:
         with self._writing():
             self._connection.execute("update downloads set attempts = attempts + 1 where handle = ?", (handle,))
 
-    def paid(self, handle: str, count: int) -> bool:
-        """Add bytes that came. False where all ranks together are over the budget."""
+    def paid(self, handle: str, count: int, archive: int) -> bool:
+        """Add bytes that came, with the archive's size now. False where all ranks together are over the budget."""
         with self._writing():
-            self._connection.execute("update downloads set paid = paid + ? where handle = ?", (count, handle))
+            self._connection.execute(
+                "update downloads set paid = paid + ?, archive = ? where handle = ?", (count, archive, handle)
+            )
             return self._used() <= self._budget
 
     def end(self, handle: str, outcome: str, detail: str = "") -> None:
@@ -92,7 +105,7 @@ class Downloads:
         return found[0] if found else None
 
     def of_rank(self, rank: int) -> list[Download]:
-        """The lines of the data sets that a rank was the last to begin."""
+        """The lines of the data sets that a rank was the first to begin: each is of one rank, and stays so."""
         return self._lines("where rank = ? order by handle", rank)
 
     def last_outcomes(self, count: int) -> list[str]:
@@ -118,7 +131,7 @@ class Downloads:
 
     def _lines(self, where: str, value: str | int) -> list[Download]:
         rows = self._connection.execute(
-            f"select handle, outcome, detail, paid, attempts, rank from downloads {where}", (value,)
+            f"select handle, outcome, detail, paid, archive, attempts, rank from downloads {where}", (value,)
         )
         return [Download(*row) for row in rows]
 

@@ -106,7 +106,8 @@ class Fetcher:
             folder = cached(self._rules.cache, handle)
             if folder is None and (other := self._ended_by_another(handle)):
                 return other
-            if not self._downloads.begin(str(handle), 0 if folder else foretold, self._rank):
+            begun = _size(archive_path(self._rules.cache, handle))
+            if not self._downloads.begin(str(handle), 0 if folder else foretold, self._rank, begun):
                 return self._give_up(handle, OVER_BUDGET, f"{foretold:,} bytes foretold")
             if folder is None:
                 result = self._try_some_times(handle, lock)
@@ -195,11 +196,13 @@ class _Attempt:
         self._limit = int(rules.max_gb * GB)
         self._archive = archive_path(rules.cache, handle)
         self._folder = folder_path(rules.cache, handle)
-        self._seen = _size(self._archive)
+        self._seen = 0
         self.came = 0
 
     def run(self) -> Path | _Fault:
         """The fetched folder, or what went wrong. Raises KaggleError for what no other try would mend."""
+        line = self._downloads.get(str(self._handle))
+        self._seen = min(line.archive if line else 0, _size(self._archive))
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complaints:
             process = self._start(said.fileno(), complaints.fileno())
             try:
@@ -265,7 +268,7 @@ class _Attempt:
         if new <= 0:
             return True
         self.came += new
-        return self._downloads.paid(str(self._handle), new)
+        return self._downloads.paid(str(self._handle), new, self._seen)
 
     def _too_large(self, size: int) -> _Fault:
         self._archive.unlink(missing_ok=True)

@@ -161,14 +161,17 @@ def to_rich(funnel: Funnel) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{escape(funnel.run.name)}: what became of the rows", title_justify="left")
+    counted = [f"{line.name}: {', '.join(figures(line.counts))}" for line in funnel.stages if line.counts.figures]
+    table = Table(
+        title=f"{escape(funnel.run.name)}: what became of the rows",
+        title_justify="left",
+        caption=escape("\n".join(counted)) or None,
+        caption_justify="left",
+    )
     table.add_column("stage")
     for heading in ("ranks", "read", "made", "kept"):
         table.add_column(heading, justify="right")
     table.add_column("dropped, by reason")
-    counted = any(line.counts.figures for line in funnel.stages)
-    if counted:
-        table.add_column("counted")
     for heading in ("time", "tokens", "money"):
         table.add_column(heading, justify="right")
     for line in funnel.stages:
@@ -181,7 +184,6 @@ def to_rich(funnel: Funnel) -> Table:
             f"{counts.made:,}" if counts.made else "",
             f"{counts.kept:,}",
             escape(_reasons(counts)),
-            *([escape("\n".join(figures(counts)))] if counted else []),
             duration(counts.seconds + line.gather_seconds),
             f"{counts.input_tokens + counts.output_tokens:,}" if counts.input_tokens else "",
             f"${counts.dollars:,.2f}" if counts.dollars else "",
@@ -190,13 +192,11 @@ def to_rich(funnel: Funnel) -> Table:
 
 
 def figures(counts: Counts) -> list[str]:
-    """A stage's own figures, one a line: "12 data sets", "3.4 GB of downloads"."""
-    lines = []
-    for name, number in counts.figures.items():
-        lines.append(
-            byte_size(number) + name.removeprefix("bytes") if name.startswith("bytes") else f"{number:,} {name}"
-        )
-    return lines
+    """A stage's own figures as one reads them: "data sets fetched 12", "downloaded 3.4 GB"."""
+    return [
+        f"{name.removeprefix('bytes ')} {byte_size(number) if name.startswith('bytes ') else f'{number:,}'}"
+        for name, number in counts.figures.items()
+    ]
 
 
 def byte_size(number: float) -> str:

@@ -164,7 +164,7 @@ class Fetch(RowStep):
                 if line.outcome == FETCHED:
                     figures["data sets fetched" if line.paid else "data sets in the cache"] += 1
                 elif line.outcome:
-                    figures[f"data sets {line.outcome}"] += 1
+                    figures[f"data sets: {line.outcome}"] += 1
             self.account.set_figures(figures)
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from harness.records import Question
 from pipeline.asking.models import identity, open_ledger
-from pipeline.asking.questions import files_of, question_of
+from pipeline.asking.questions import files_at_hand, question_of
 from pipeline.evaluation import Evaluation, evaluate, write_question_set
 from pipeline.gates.licence import JOINED
 from pipeline.quarantine import Dropped
@@ -68,6 +68,11 @@ class TraceSettings:
         if self.batch < 1:
             raise ValueError(f"batch: {self.batch}; it must be 1 or more.")
 
+    @property
+    def data_folder(self) -> Path | None:
+        """`data` as a path."""
+        return Path(self.data) if self.data else None
+
 
 class Teach(RowStep):
     """Has the rank's questions answered and fills in `traced`."""
@@ -95,7 +100,7 @@ class Teach(RowStep):
         absent: list[NotebookRow] = []
         files_of_row: dict[str, Mapping[str, Path]] = {}
         for row in batch:
-            files = files_at_hand(row, self._context.run, settings.data)
+            files = files_at_hand(row, self._context.run, settings.data_folder)
             if files is not None:
                 there.append(row)
                 files_of_row[row.id] = files
@@ -171,19 +176,6 @@ def question_for_task(row: NotebookRow, licence: str) -> Question:
     return question.model_copy(update={"source": "kaggle", "source_id": source, "licence": JOINED.join(licences)})
 
 
-def files_at_hand(row: NotebookRow, run: Path, data: str | None) -> dict[str, Path] | None:
-    """The question's files by the name the agent sees; None where one is missing or two have the same name."""
-    if row.files is None:
-        return files_of(row, Path(data)) if data else None
-    found: dict[str, Path] = {}
-    for file in row.files.files:
-        path = run / file.path
-        if not path.is_file() or path.name in found:
-            return None
-        found[path.name] = path
-    return found if found and row.files.complete else None
-
-
 def wanted_names(row: NotebookRow) -> tuple[str, ...]:
     """The base names of the files that the notebook works with."""
     names = (PurePosixPath(file.replace("\\", "/")).name for file in (row.extracted.files if row.extracted else ()))
@@ -218,7 +210,7 @@ def foretell(context: StageContext[TraceSettings]) -> Sequence[str]:
     rows = list(context.rows_before())
     if not rows:
         return [f"{settings.model}: the stage before has no rows yet; run it first (--stage) to foretell this one"]
-    there = sum(files_at_hand(row, context.run, settings.data) is not None for row in rows)
+    there = sum(files_at_hand(row, context.run, settings.data_folder) is not None for row in rows)
     rest = "are dropped" if settings.simulate is None else f"get an interpreter played by {settings.simulate}"
     return [
         f"{settings.model}: {there:,} questions x {settings.tries} tries; {len(rows) - there:,} without files {rest}",

@@ -3,15 +3,16 @@
     stages:
       verify:
         endpoint: checker
-        data: results/runs/kaggle/input          # where the data lie as in Kaggle's input folder, if they do
         solvers: [{model: openai/gpt-5-mini}, {model: vllm/Qwen/Qwen3-32B, args: [--turn-limit, "15"]}]
 
 First a checker (another model than the writer, or at least another prompt) answers from the notebook; it has to quote
-what it answers from. Where all files of a question are there, each solver then answers by running code on them, without
-having seen the notebook (`pipeline/asking/solvers.py`); nothing is asked of solvers about a question that the checker
-does not bear out. Agreement is the one grader's (`harness/grader.py`). Verified is what all agree on. The rest is
-dropped with the reason, and its whole rows, all verdicts with them, are kept in `00017.unverified.jsonl.zst` beside the
-verified ones; `unverified: keep` lets them go on, marked as what they are.
+what it answers from. Where all files of a question are there (fetched, or under `data`), each solver then answers by
+running code on them, without having seen the notebook; where they are not, the row says `unsolved` and the checker
+decides. Nothing is asked of solvers about a question that the checker does not bear out.
+
+Agreement is the one grader's (`harness/grader.py`), and verified is what all agree on. The rest is dropped with the
+reason; its whole rows, with all verdicts, are kept in `00017.unverified.jsonl.zst` beside the verified ones.
+`unverified: keep` lets them go on, marked as what they are.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from harness.calls.request import Request
 from harness.grader import is_correct
 from pipeline.asking.framing import messages, prompt_files, prompt_version
 from pipeline.asking.models import foretold, identity
-from pipeline.asking.questions import files_of, question_in, question_of
+from pipeline.asking.questions import files_at_hand, question_in, question_of
 from pipeline.asking.shown import output_of, read_cells, show
 from pipeline.asking.solvers import Solver, solve
 from pipeline.asking.step import AskingStep
@@ -48,11 +49,13 @@ if TYPE_CHECKING:
 PROMPT = "verify"
 UNVERIFIED = ".unverified.jsonl.zst"
 SOLVERS = ".solvers"
+UNSOLVED = "files are not at hand"
 
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """`batch`: questions that one evaluation of a solver is given. `unverified`: what becomes of the others."""
+    """`data`: where files lie as in Kaggle's input folder, for runs that fetch none. `batch`: questions that one
+    evaluation of a solver is given. `unverified`: what becomes of questions on which not all agree."""
 
     endpoint: str = "checker"
     unverified: Literal["drop", "keep"] = "drop"
@@ -62,8 +65,6 @@ class VerifySettings:
     notebook_characters: int = 60_000
 
     def __post_init__(self) -> None:
-        if self.solvers and not self.data:
-            raise ValueError("solvers need `data`: the folder in which the data lie as in Kaggle's input folder")
         if self.batch < 1:
             raise ValueError("batch must be 1 or more")
 
@@ -119,9 +120,14 @@ class Verify(AskingStep):
     def _solved(self, rows: Sequence[NotebookRow]) -> dict[str, NotebookRow]:
         """The rows by id, with the verdicts of all solvers where the checker agrees and the data are there."""
         by_id = {row.id: row for row in rows}
-        data = Path(self._settings.data or "")
-        wanted = [row for row in rows if self._settings.solvers and _of(row).verified]
-        files = {row.id: found for row in wanted if (found := files_of(row, data))}
+        data = Path(self._settings.data) if self._settings.data else None
+        files: dict[str, dict[str, Path]] = {}
+        for row in rows if self._settings.solvers else ():
+            if _of(row).verified and (found := files_at_hand(row, self.context.run, data)):
+                files[row.id] = found
+            else:
+                why = UNSOLVED if _of(row).verified else ""
+                by_id[row.id] = row.model_copy(update={"verification": _of(row).model_copy(update={"unsolved": why})})
         if not files:
             return by_id
         questions = [question_of(by_id[row_id]) for row_id in files]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -19,8 +20,9 @@ from pipeline.runs.config import make_config
 from pipeline.runs.layout import stage_folders
 from pipeline.runs.stages import load_stages, shards
 from pipeline.runs.store import read_rows
-from tests.pipeline.corpus.make import corpus
+from tests.pipeline.corpus.make import corpus, put_on
 from tests.stand_ins.endpoint import Faults, StandIn
+from tests.stand_ins.kaggle import Kaggle
 from tests.stand_ins.teacher_rules import teacher
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,8 @@ def configured(folder: Path, made: Path, base_url: str) -> Path:
     raw = yaml.safe_load(CONFIG.read_text())
     raw |= {"run": str(folder / "run")}
     raw["stages"]["load"] = {"inputs": [f"{made}/archives/*.zip"], "meta_kaggle": f"{made}/meta-kaggle"}
+    raw["stages"]["link"] = {"meta_kaggle": f"{made}/meta-kaggle"}
+    raw["stages"]["fetch"] |= {"cache": str(folder / "kaggle")}
     raw["stages"]["verify"].pop("solvers")
     for endpoint in raw["endpoints"].values():
         endpoint |= {"base_url": base_url, "limits": {"try_s": 5.0, "total_s": 60.0, "first_wait_s": 0.05}}
@@ -59,11 +63,20 @@ def rows_of(run: Path, stage: str) -> list[NotebookRow]:
 
 
 @pytest.mark.slow
-def test_every_notebook_meets_its_fate_also_over_an_endpoint_that_misbehaves(tmp_path: Path) -> None:
+def test_every_notebook_meets_its_fate_also_over_an_endpoint_that_misbehaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = corpus()
     kinds = {line["id"]: line["kind"] for line in map(json.loads, (made / "truth.jsonl").read_text().splitlines())}
     faults = Faults({"429": 0.05, "500": 0.05, "drop": 0.03, "cut body": 0.03, "cut JSON": 0.03, "wrong schema": 0.05})
-    with StandIn(teacher, faults=faults) as there:
+    for name in [name for name in os.environ if name.startswith("KAGGLE")]:
+        monkeypatch.delenv(name)
+    with StandIn(teacher, faults=faults) as there, Kaggle() as kaggle:
+        put_on(kaggle, made)
+        # The stand-in for Kaggle is a proxy for the name localhost; that for the models is asked by its number.
+        direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", "KAGGLE_CONFIG_DIR": str(tmp_path)}
+        for name, value in (kaggle.environment | direct).items():
+            monkeypatch.setenv(name, value)
         path = configured(tmp_path, made, there.base_url)
         done = CliRunner().invoke(app, ["pipeline", "run", str(path)])
         assert done.exit_code == 0, done.output
@@ -79,6 +92,8 @@ def test_every_notebook_meets_its_fate_also_over_an_endpoint_that_misbehaves(tmp
         assert row.question is not None
         assert row.verification is not None
         assert row.verification.verified
+        assert row.files is not None
+        assert row.files.complete
         assert is_correct(row.verification.verdicts[0].answer or "", row.question.answer)
         assert "accuracy" not in row.question.question
     assert len({row.id for row in kept}) == len(kept) > 20

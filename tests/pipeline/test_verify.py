@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.asking.questions import files_of, in_input, question_of
-from pipeline.row import NotebookRow
-from pipeline.runs.config import ConfigError, read_dataclass
+from pipeline.asking.questions import files_at_hand, files_of, in_input, question_of
+from pipeline.row import Files, LinkedFile, NotebookRow
 from pipeline.runs.store import read_rows
-from pipeline.stages.verify import VerifySettings
 from tests.pipeline.asking.given import extracted, plan_of, question, row_of, run_stage
 from tests.stand_ins.endpoint import StandIn
 from tests.stand_ins.teacher_rules import seen, teacher
@@ -125,9 +123,21 @@ def test_a_row_as_a_question_for_tasks() -> None:
     assert made.checked == "asked by m; agreed: nobody"
 
 
-def test_solvers_without_data_are_a_mistake_of_the_configuration() -> None:
-    with pytest.raises(ConfigError, match="solvers need `data`"):
-        read_dataclass(VerifySettings, {"solvers": [{"model": "a/b"}]}, "stages.verify")
+def test_where_no_files_are_at_hand_the_row_says_that_nobody_solved_it(tmp_path: Path) -> None:
+    (row,), _ = run_stage(tmp_path, "verify", [asked()], lambda _: reply(), solvers=[{"model": "none/none"}])
+    assert row.verification is not None
+    assert (row.verification.verified, row.verification.unsolved) == (True, "files are not at hand")
+
+
+def test_files_that_the_run_fetched_come_first(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "trips.csv").write_text("fare\n1\n")
+    file = LinkedFile(path="files/trips.csv", name="trips.csv", data_set="a/b/versions/1", bytes=7)
+    fetched = asked().model_copy(update={"files": Files(files=(file,))})
+    assert files_at_hand(fetched, tmp_path, None) == {"trips.csv": tmp_path / "files" / "trips.csv"}
+    lacking = fetched.model_copy(update={"files": Files(files=(file,), unmatched=("b.csv",))})
+    assert files_at_hand(lacking, tmp_path, None) is None
+    assert files_at_hand(asked(), tmp_path, None) is None
 
 
 TRIPS = "route,season,fare\nEmber,spring,8.00\nEmber,spring,6.25\nDune,autumn,1.50\n"

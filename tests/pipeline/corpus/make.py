@@ -9,7 +9,8 @@
 
 Outputs are real: every notebook that can be run is run by nbclient, all in one kernel that is emptied in between. The
 code is that of `styles.py` and `oddities.py`, which is ours; so it runs without isolation, as no other notebook may.
-The folder appears when it is whole. `corpus()` makes it once for all tests and demos of a checkout.
+The folder appears when it is whole. `corpus()` makes it once for all tests and demos of a checkout, `put_on` lets the
+stand-in for Kaggle give out its data.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from tests.pipeline.corpus.styles import GOOD, Cells
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
+
+    from tests.stand_ins.kaggle import Kaggle
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -116,7 +119,7 @@ def make(folder: Path) -> None:
 def corpus(root: Path = ROOT / "results" / "runs" / "corpus") -> Path:
     """The corpus of this state of its sources, made on first use (half a minute)."""
     digest = hashlib.sha256()
-    for source in sorted(HERE.glob("*.py")):
+    for source in sorted(HERE / f"{name}.py" for name in ("make", "meta_kaggle", "oddities", "studies", "styles")):
         digest.update(source.read_bytes())
     folder = root / digest.hexdigest()[:12]
     if not folder.exists():
@@ -125,6 +128,13 @@ def corpus(root: Path = ROOT / "results" / "runs" / "corpus") -> Path:
         if done.returncode and not folder.exists():  # another process may have been quicker
             raise RuntimeError(f"the corpus could not be made:\n{done.stderr[-2000:]}")
     return folder
+
+
+def put_on(kaggle: Kaggle, made: Path) -> None:
+    """Have the stand-in for Kaggle give out the corpus's data sets, under the versions that its tables name."""
+    for study in STUDIES:
+        files = {path.name: path.read_bytes() for path in (made / "input" / study.slug).iterdir()}
+        kaggle.add(f"{study.owner}/{study.slug}/versions/{study.version}", files)
 
 
 def _files(made: list[Made], folder: Path) -> list[bytes]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from pipeline.quarantine import read_quarantine
 from pipeline.row import NotebookRow
 from pipeline.runs.config import make_config
-from pipeline.runs.funnel import Funnel, to_rich
+from pipeline.runs.funnel import Funnel, byte_size, to_rich
 from pipeline.runs.plan import Plan
 from pipeline.runs.run import run_pipeline
 from pipeline.runs.stages import load_stages, shards
@@ -97,7 +97,7 @@ def plan(world: Path) -> Callable[..., Plan]:
             "link": {"meta_kaggle": str(world / "meta"), "memory_gb": 0.5},
             "fetch": {"cache": str(world / "cache"), "budget_gb": 1.0, "backoff_s": 0.01, "tries": 2, **fetch},
         }
-        raw = {"run": str(world / run), "tasks": 3, "local": {"workers": 2}, "stages": stages}
+        raw = {"run": str(world / run), "tasks": 2, "local": {"workers": 2}, "stages": stages}
         return Plan(make_config(raw, load_stages(ORDER)), ORDER)
 
     return make
@@ -112,7 +112,9 @@ def rows_of(plan: Plan, stage: str) -> dict[int, NotebookRow]:
     return {int(Path(row.id).stem): row for row in rows}
 
 
-def test_what_becomes_of_each_notebook(world: Path, plan: Callable[..., Plan], kaggle: Kaggle) -> None:
+def test_what_becomes_of_each_notebook_and_a_second_run_finds_it_in_the_cache(
+    world: Path, plan: Callable[..., Plan], kaggle: Kaggle
+) -> None:
     funnel = go(plan())
     assert funnel.complete
     rows = rows_of(plan(), "fetch")
@@ -141,10 +143,17 @@ def test_what_becomes_of_each_notebook(world: Path, plan: Callable[..., Plan], k
             assert path.stat().st_mode & 0o777 == 0o444
 
     assert kaggle.asked == {TIDES.handle: 1, PORTS.handle: 1, NEW.handle: 1, CONSENT.handle: 1, GONE.handle: 1}
+    check_figures(funnel, kaggle)
+
+    sent = Counter(kaggle.sent)
+    again = go(plan("again"))
+    assert again.stages[2].counts.figures["data sets in the cache"] == 3
+    assert kaggle.sent == sent
+    assert rows_of(plan("again"), "fetch") == rows
 
 
-def test_the_funnel_counts_data_sets_and_bytes(plan: Callable[..., Plan], kaggle: Kaggle) -> None:
-    funnel = go(plan())
+def check_figures(funnel: Funnel, kaggle: Kaggle) -> None:
+    """The funnel counts links, data sets and bytes."""
     link, fetch = funnel.stages[1].counts.figures, funnel.stages[2].counts.figures
     assert link["links"] == 1
     assert link["links only in the tables"] == 9
@@ -153,21 +162,12 @@ def test_the_funnel_counts_data_sets_and_bytes(plan: Callable[..., Plan], kaggle
     assert link["links left out: licence unknown"] == 1
     assert link["sources that are competitions"] == 1
     assert fetch["data sets fetched"] == 3
-    assert fetch["data sets needs consent"] == 1
+    assert fetch["data sets: needs consent"] == 1
     assert fetch["bytes downloaded"] == sum(kaggle.sent.values())
     shown = io.StringIO()
     Console(file=shown, width=200).print(to_rich(funnel))
-    assert "3 data sets fetched" in shown.getvalue()
-    assert f"{sum(kaggle.sent.values())} bytes downloaded" in shown.getvalue()
-
-
-def test_a_second_run_finds_the_cache_and_gives_the_same_rows(plan: Callable[..., Plan], kaggle: Kaggle) -> None:
-    go(plan())
-    sent = Counter(kaggle.sent)
-    again = plan("again")
-    assert go(again).complete
-    assert kaggle.sent == sent
-    assert rows_of(again, "fetch") == rows_of(plan(), "fetch")
+    assert "data sets fetched 3" in shown.getvalue()
+    assert f"downloaded {byte_size(sum(kaggle.sent.values()))}" in shown.getvalue()
 
 
 def test_a_dry_run_foretells_the_bytes_without_fetching(world: Path, plan: Callable[..., Plan], kaggle: Kaggle) -> None:
