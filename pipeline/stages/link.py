@@ -7,7 +7,8 @@
 
 Two witnesses are compared: Meta Kaggle's join and, in newer notebooks, what Kaggle wrote into the file itself. Data
 sets are judged by licence, kind and size before anything is downloaded (`pipeline/kaggle/filters.py`). A notebook is
-dropped when none is left, or when its code names no data file. Competitions and other notebooks' outputs are counted.
+dropped when none is left, or when neither its code nor stage extract names a data file. Competitions and other
+notebooks' outputs are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.kaggle.filters import Rules, refusal
@@ -91,7 +92,7 @@ class Link(RowStep):
                 yield self.drop(row, notebook.reason, notebook.detail)
             else:
                 own = notebook.metadata.kaggle if notebook.metadata else ABSENT
-                yield _Read(row, own_sources(own), mentions(code_of(notebook)))
+                yield _Read(row, own_sources(own), named_files(row, notebook))
 
     def _linked(self, batch: list[_Read], join: Join) -> Iterator[NotebookRow | Dropped]:
         sources = join.sources([version_number(read.row.id) for read in batch])
@@ -118,9 +119,16 @@ class Link(RowStep):
                 self.count(f"sources that are {name.replace('kernels', 'notebooks')}", number)
 
 
-def code_of(notebook: Notebook) -> Iterator[str]:
-    """The code of a notebook, cell by cell."""
-    return (joined(cell.source) for cell in notebook.cells or () if cell.cell_type == "code")
+def named_files(row: NotebookRow, notebook: Notebook) -> tuple[str, ...]:
+    """The files that a notebook's code names, and those that only stage extract found.
+
+    Where both know a name, the code's counts: it has the path.
+    """
+    code = (joined(cell.source) for cell in notebook.cells or () if cell.cell_type == "code")
+    named = mentions(code)
+    known = {PurePosixPath(path).name.casefold() for path in named}
+    told = row.extracted.files if row.extracted else ()
+    return (*named, *(path for path in told if PurePosixPath(path).name.casefold() not in known))
 
 
 def links_of(
@@ -172,7 +180,7 @@ def _judged(number: int, version: Version | None, data_set: int | None, rules: R
 def reason_to_drop(links: Links) -> str | None:
     """Why a notebook with these links goes no further, or None."""
     if links.data_sets:
-        return None if links.mentions else "its code names no data file"
+        return None if links.mentions else "names no data file"
     if links.left_out:
         reasons = {left_out.reason for left_out in links.left_out}
         return f"data set {reasons.pop()}" if len(reasons) == 1 else "data sets left out for several reasons"

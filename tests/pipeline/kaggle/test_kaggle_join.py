@@ -6,6 +6,8 @@ import pytest
 
 from pipeline.kaggle.join import Join, Sources, write_join
 from pipeline.kaggle.tables import MetaKaggle, TableError
+from tests.pipeline.corpus import meta_kaggle as corpus
+from tests.pipeline.corpus.studies import STUDIES
 from tests.pipeline.kaggle.meta_kaggle import MadeSet, write_tables
 
 FILLER = " ".join(str(number**3) for number in range(300))
@@ -67,6 +69,19 @@ def test_lines_that_are_none_are_counted_and_many_of_them_are_an_error(tmp_path:
         file.write('9001,"torn"x,\n' * 20)
     with pytest.raises(TableError, match=r"21 of 3,020 lines are no rows"):
         joined(tables, tmp_path / "out", [100])
+
+
+def test_the_corpus_written_apart_is_joined_to_the_data_sets_it_was_made_of(tmp_path: Path) -> None:
+    notebooks = [corpus.Published(500 + number, "t", study, 1, None) for number, study in enumerate(STUDIES)]
+    corpus.write_tables(tmp_path / "meta", notebooks)
+    join, _ = joined(tmp_path / "meta", tmp_path / "out", [notebook.number for notebook in notebooks])
+    with join:
+        sources = join.sources([notebook.number for notebook in notebooks])
+        versions = join.versions([number for source in sources.values() for number in source.versions])
+    for notebook, study in zip(notebooks, STUDIES, strict=True):
+        (number,) = sources[notebook.number].versions
+        found = versions[number]
+        assert (found.owner, found.slug, found.version) == (study.owner, study.slug, study.version)
 
 
 @pytest.mark.slow

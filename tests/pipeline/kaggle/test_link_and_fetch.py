@@ -15,13 +15,15 @@ import pytest
 from rich.console import Console
 
 from pipeline.quarantine import read_quarantine
-from pipeline.row import NotebookRow
+from pipeline.reading.notebook import Cell, Notebook
+from pipeline.row import Extracted, NotebookRow, Source
 from pipeline.runs.config import make_config
 from pipeline.runs.funnel import Funnel, byte_size, to_rich
 from pipeline.runs.plan import Plan
 from pipeline.runs.run import run_pipeline
 from pipeline.runs.stages import load_stages, shards
 from pipeline.runs.store import read_rows
+from pipeline.stages.link import named_files
 from tests.pipeline.kaggle.meta_kaggle import MadeSet, own_source, write_notebook, write_tables
 from tests.stand_ins.kaggle import Kaggle
 
@@ -59,7 +61,7 @@ REASONS = {
     106: "data set needs consent",
     107: "data set not on Kaggle any more",
     108: "data set over the budget of bytes",
-    109: "its code names no data file",
+    109: "names no data file",
     110: "reads only a competition",
     111: "names no file of its data sets",
     113: "its files could be several",
@@ -150,6 +152,13 @@ def test_what_becomes_of_each_notebook_and_a_second_run_finds_it_in_the_cache(
     assert again.stages[2].counts.figures["data sets in the cache"] == 3
     assert kaggle.sent == sent
     assert rows_of(plan("again"), "fetch") == rows
+
+
+def test_files_that_only_stage_extract_found_are_looked_for_too() -> None:
+    cell = Cell(cell_type="code", source=READ("tides/a.csv"))
+    extracted = Extracted(files=("A.csv", "b.csv"), packages=(), subject="", why="", model="m")
+    row = NotebookRow(id="1", source=Source(address="a"), extracted=extracted)
+    assert named_files(row, Notebook(cells=[cell])) == ("../input/tides/a.csv", "b.csv")
 
 
 def check_figures(funnel: Funnel, kaggle: Kaggle) -> None:
