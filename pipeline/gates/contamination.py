@@ -72,7 +72,8 @@ class Contamination:
     known: tuple[Known, ...] = ()
     names: frozenset[str] = frozenset()
     spelled: frozenset[str] = frozenset()
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    """The benchmark's data files by size and sha256."""
     sources: Mapping[str, str] = field(default_factory=dict)
     _whole: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
     _rows: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
@@ -86,12 +87,13 @@ class Contamination:
         """The gate for a benchmark's folder and held-out question sets. Raises GateError, QuestionSetError."""
         known: list[Known] = []
         names = spelled = frozenset[str]()
-        files: dict[str, str] = {}
+        files: dict[tuple[int, str], str] = {}
         if benchmark is not None:
             root = _root(benchmark)
             known += _tasks(root)
             names, spelled = _names(root / "context")
-            files = {_sha256(path): path.name for path in sorted((root / "context").iterdir()) if path.is_file()}
+            context = [path for path in sorted((root / "context").iterdir()) if path.is_file()]
+            files = {(path.stat().st_size, _sha256(path)): path.name for path in context}
         sources: dict[str, str] = {}
         for folder in held_out:
             questions = read_questions(folder)
@@ -144,7 +146,10 @@ class Contamination:
 
     def file_finding(self, path: Path) -> Finding | None:
         """Whether a data file is one of the benchmark's, byte for byte."""
-        name = self.files.get(_sha256(path)) if self.files else None
+        size = path.stat().st_size
+        if all(size != known for known, _ in self.files):
+            return None  # most files are told apart without reading them
+        name = self.files.get((size, _sha256(path)))
         return Finding("a file of the benchmark", f"{path.name} is {name}") if name else None
 
     def _quoted(self, words: tuple[str, ...]) -> Finding | None:
