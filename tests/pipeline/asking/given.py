@@ -9,9 +9,10 @@ rows, under the name of the one that it needs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
@@ -102,12 +103,19 @@ def question(**changes: Any) -> AskedQuestion:
     return AskedQuestion(**(plain | changes))
 
 
-def plan_of(folder: Path, stage: str, rows: Sequence[NotebookRow], base_url: str, **settings: Any) -> Plan:
-    """A run of one stage behind given rows, with every endpoint at `base_url`."""
+def plan_of(
+    folder: Path,
+    stage: str,
+    rows: Sequence[NotebookRow],
+    base_url: str,
+    limits: Mapping[str, Any] = MappingProxyType({}),
+    **settings: Any,
+) -> Plan:
+    """A run of one stage behind given rows, with every endpoint at `base_url`; `limits` over the quick ones."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json(exclude_none=True) + "\n" for row in rows))
     order = (f"tests.pipeline.asking.given:{NEEDED[stage]}", f"pipeline.stages.{stage}")
-    endpoint = {"base_url": base_url, "model": "stand-in", "limits": QUICK}
+    endpoint = {"base_url": base_url, "model": "stand-in", "limits": QUICK | dict(limits)}
     raw = {
         "run": str(folder / "run"),
         "tasks": 1,
