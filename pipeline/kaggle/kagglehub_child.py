@@ -2,7 +2,7 @@
 
     python -P -m pipeline.kaggle.kagglehub_child OWNER/SLUG/versions/N MAX_FILE_BYTES
 
-kagglehub asks without a time limit and unpacks whatever it gets; its caller (`fetching.py`) watches and kills. The
+kagglehub asks without a time limit and unpacks whatever it gets; its caller (`attempt.py`) watches and kills. The
 first line of the output is `begun`, the last one JSON: `{"path": ...}`, or `{"fault", "status", "retry_after",
 "message"}`; `archive_bytes` is how large the archive was when kagglehub removed it.
 """

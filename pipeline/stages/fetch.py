@@ -22,9 +22,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.kaggle.attempt import OVER_BUDGET, FetchRules
 from pipeline.kaggle.budget import Plan, Wanted, plan_bytes
 from pipeline.kaggle.downloads import FETCHED, Downloads
-from pipeline.kaggle.fetching import OVER_BUDGET, Fetcher, FetchRules, default_cache
+from pipeline.kaggle.fetching import Fetcher, default_cache
 from pipeline.kaggle.filters import GB
 from pipeline.kaggle.handles import Handle
 from pipeline.kaggle.matching import Matched, match
@@ -43,7 +44,7 @@ PLAN = "plan.json"
 LEDGER = "downloads.sqlite"
 FILES = "files"
 FIGURES_S = 1.0
-MODULES = ("budget", "downloads", "fetching", "handles", "kagglehub_child", "matching", "placing")
+MODULES = ("attempt", "budget", "downloads", "fetching", "handles", "kagglehub_child", "matching", "placing")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.kaggle.fetching import archive_path
+from pipeline.kaggle.attempt import archive_path
 from pipeline.kaggle.handles import Handle
 from tests.pipeline.kaggle.meta_kaggle import MadeSet, write_notebook, write_tables
 from tests.stand_ins.kaggle import Kaggle

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kaggle import fetching
+from pipeline.kaggle import attempt, fetching
+from pipeline.kaggle.attempt import FetchRules, KaggleError, archive_path
 from pipeline.kaggle.downloads import FETCHED, Downloads
-from pipeline.kaggle.fetching import Fetcher, FetchRules, KaggleError, archive_path
+from pipeline.kaggle.fetching import Fetcher
 from pipeline.kaggle.handles import Handle
 from tests.stand_ins.kaggle import Kaggle
 
@@ -161,7 +162,7 @@ def test_a_server_that_fails_for_one_data_set_after_the_other_stops_the_rank(kag
 def test_more_than_was_foretold_is_broken_off(kaggle: Kaggle, fetcher, tmp_path: Path, downloads: Downloads) -> None:
     kaggle.add(NAME, {"tides.csv": os.urandom(8_000_000)})
     fetched = fetcher(max_gb=0.002).fetch(HANDLE, 1000)
-    assert fetched.reason == fetching.TOO_LARGE
+    assert fetched.reason == attempt.TOO_LARGE
     assert downloads.get(NAME).paid < 4_000_000
     assert not archive_path(tmp_path / "cache", HANDLE).exists()
 
@@ -169,7 +170,7 @@ def test_more_than_was_foretold_is_broken_off(kaggle: Kaggle, fetcher, tmp_path:
 def test_an_archive_that_unpacks_to_too_much_is_broken_off(kaggle: Kaggle, fetcher) -> None:
     kaggle.add(NAME, {"bomb.csv": bytes(30_000_000)})
     assert len(kaggle.archives[NAME]) < 100_000
-    assert fetcher(max_gb=0.005).fetch(HANDLE, 1000).reason == fetching.TOO_LARGE
+    assert fetcher(max_gb=0.005).fetch(HANDLE, 1000).reason == attempt.TOO_LARGE
 
 
 def test_names_in_an_archive_do_not_lead_out_of_it(kaggle: Kaggle, fetcher, tmp_path: Path) -> None:
@@ -190,10 +191,10 @@ def test_the_budget_holds_for_all_data_sets_together(kaggle: Kaggle, tmp_path: P
     for handle in others:
         kaggle.add(str(handle), {"a.csv": os.urandom(400_000)})
     assert fetcher.fetch(others[0], 401_000).folder
-    assert fetcher.fetch(others[1], 700_000).reason == fetching.OVER_BUDGET  # not begun
+    assert fetcher.fetch(others[1], 700_000).reason == attempt.OVER_BUDGET  # not begun
     assert kaggle.asked[str(others[1])] == 0
     kaggle.add(str(others[2]), {"a.csv": os.urandom(5_000_000)})
     kaggle.always[str(others[2])] = "slow:3000000"
-    assert fetcher.fetch(others[2], 1000).reason == fetching.OVER_BUDGET  # broken off
+    assert fetcher.fetch(others[2], 1000).reason == attempt.OVER_BUDGET  # broken off
     assert kaggle.asked[str(others[2])] == 1
     ledger.close()
