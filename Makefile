@@ -5,6 +5,7 @@
 # make check   style and types only
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
 # make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-link bench-pipeline pipeline-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -50,6 +51,9 @@ bench-killed-run: setup
 
 bench-calls: setup
 	@$(BIN)/python -m scripts.bench_calls
+
+bench-gate: setup
+	@$(BIN)/python scripts/bench_gate.py --benchmark $(or $(BENCHMARK),data/dabstep)
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)

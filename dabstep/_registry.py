@@ -26,6 +26,7 @@ import harness.models.replay
 import harness.prices
 import harness.progress
 import harness.scoring
+import pipeline.simulated.sandbox  # noqa: F401  # its sandbox
 import tasks.dabstep
 import tasks.generated_qa
 

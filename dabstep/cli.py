@@ -122,12 +122,23 @@ def training_set(
     logs: Annotated[list[Path], typer.Argument(help="Evaluation logs (.eval).", exists=True)],
     output: Annotated[Path, typer.Option(help="Folder for rows.jsonl and card.json.")],
     held_out: Annotated[list[Path] | None, typer.Option(help="Question sets whose sources must not be in it.")] = None,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(help="DABStep's files (tasks/, context/): rows that hold anything of them are dropped."),
+    ] = None,
+    per_question: Annotated[int, typer.Option(help="Traces kept of a question: the best by rule.", min=1)] = 1,
+    longest_characters: Annotated[int, typer.Option(help="Longer traces are dropped.", min=1)] = 200_000,
+    blind_log: Annotated[
+        list[Path] | None, typer.Option(help="Logs of the questions asked without files: what was right is dropped.")
+    ] = None,
 ) -> None:
     """Make a training set out of the traces that were graded right; what is dropped is counted with its reason."""
+    from pipeline.curation.rules import Rules
     from pipeline.training_set import build_training_set
 
     try:
-        card = build_training_set(logs, output, held_out or [])
+        rules = Rules(longest_characters=longest_characters, per_question=per_question)
+        card = build_training_set(logs, output, held_out or [], rules, benchmark=benchmark, blind_logs=blind_log or [])
     except ValueError as error:
         raise _fail(error) from None
     typer.echo(f"{card.rows} rows of {card.traces} traces in {output}")

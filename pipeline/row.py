@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from datatrove.data import Document
 
 
+Split = Literal["train", "validation", "test"]
+
+
 class Source(Record):
     """Where a notebook lies. For a plain file `member` is empty and `offset` 0; sizes are in bytes.
 
@@ -201,6 +204,23 @@ class Files(Record):
         return not (self.ambiguous or self.unmatched)
 
 
+class Traced(Record):
+    """The teacher's tries at the question: they lie in the Inspect log `log`, a path relative to the run's folder."""
+
+    log: str
+    model: str
+    executor: str
+    tries: int = Field(ge=1)
+    right: int = Field(ge=0)
+
+
+class Curated(Record):
+    """Which of the tries is published (its epoch in the log), and in which split."""
+
+    epoch: int = Field(ge=1)
+    split: Split
+
+
 class NotebookRow(Record):
     """One notebook. `id` is unique in a run and never changes; `markdown` is the text that models are shown.
 
@@ -220,6 +240,8 @@ class NotebookRow(Record):
     verification: Verification | None = None
     links: Links | None = None
     files: Files | None = None
+    traced: Traced | None = None
+    curated: Curated | None = None
 
     def to_document(self) -> Document:
         """The row as datatrove passes it from step to step: the markdown is the text, all else plain metadata."""

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 class RecipeArguments:
     """What TRL's own arguments do not cover."""
 
-    training_set: str = field(metadata={"help": "Folder with rows.jsonl (made by `dabstep training-set`)."})
+    training_set: str = field(metadata={"help": "Folder with rows.jsonl, or of a published data set."})
+    variant: str = field(
+        default="non_thinking", metadata={"help": "Split of a published data set: thinking or non_thinking."}
+    )
     optimizer: str = field(
         default="config", metadata={"help": "'config': TRL's `optim`; 'muon': Muon for matrices, AdamW for the rest."}
     )
@@ -46,12 +49,34 @@ class RecipeError(SystemExit):
         super().__init__(2)
 
 
-def read_rows(training_set: Path) -> list[dict[str, Any]]:
-    """The training set's rows, `{"messages": [...], "tools": "JSON text"}` each."""
+def read_rows(training_set: Path, variant: str = "non_thinking") -> list[dict[str, Any]]:
+    """The training set's rows, `{"messages": [...], "tools": "JSON text"}` each.
+
+    Out of `rows.jsonl` (`dabstep training-set`), or the split `variant` of a folder that the pipeline published.
+    """
+    if (training_set / "data").is_dir():
+        return published_rows(training_set, variant)
     file = training_set / "rows.jsonl"
     if not file.is_file():
         raise RecipeError(f"{file}: no such training set. Make one from logs with `dabstep training-set`.")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def published_rows(folder: Path, variant: str) -> list[dict[str, Any]]:
+    """The rows of a published data set, its messages as chat templates want them: what is empty is not there."""
+    from datasets import disable_progress_bars, load_dataset
+
+    shards = sorted(str(shard) for shard in (folder / "data").glob(f"{variant}-*.parquet"))
+    if not shards:
+        there = sorted({shard.name.rpartition("-")[0] for shard in (folder / "data").glob("*.parquet")})
+        raise RecipeError(f"{folder}: has no split {variant!r}. Give one of {', '.join(there) or 'none'} by --variant.")
+    disable_progress_bars()
+    columns = load_dataset("parquet", data_files=shards, split="train", columns=["messages", "tools"])
+    return [{"messages": [_chat(message) for message in row["messages"]], "tools": row["tools"]} for row in columns]
+
+
+def _chat(message: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if key in ("role", "content") or value}
 
 
 def rows_that_fit(rows: list[dict[str, Any]], max_length: int | None, tokenizer: Any) -> Dataset:
@@ -90,7 +115,7 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     trainer = SFTTrainer(
         model=model_config.model_name_or_path,
         args=args,
-        train_dataset=rows_that_fit(read_rows(Path(recipe.training_set)), args.max_length, tokenizer),
+        train_dataset=rows_that_fit(read_rows(Path(recipe.training_set), recipe.variant), args.max_length, tokenizer),
         processing_class=tokenizer,
     )
     if recipe.optimizer == "muon":

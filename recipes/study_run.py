@@ -64,7 +64,9 @@ def attach(trainer: SFTTrainer, recipe: Mapping[str, Any], base_model: str) -> S
 
 
 def training_set_content(folder: Path) -> Content:
-    """A training set as an artifact: the hash of its rows, and what its card says."""
+    """A training set as an artifact: the hash of its rows, and what its card says; a published one as a whole."""
+    if (folder / "data").is_dir():
+        return Content("training-set", folder_hash(folder), {})
     with (folder / "rows.jsonl").open("rb") as rows:
         digest = hashlib.file_digest(rows, "sha256").hexdigest()
     card = folder / "card.json"

@@ -2,7 +2,7 @@
 
 The notebooks of `tests/pipeline/corpus` (made and run here, on first use), all stages of `pipeline/configs/demo.yaml`,
 models played by `tests/stand_ins/teacher_rules.py` and Kaggle by `tests/stand_ins/kaggle.py`, both over HTTP, solvers'
-code run in real kernels. Ends with the funnel.
+and teacher's code run in real kernels. Ends with the funnel and a data set, `results/runs/pipeline-demo/run/dataset`.
 Started again it goes on where it was broken off; `--anew` begins again.
 """
 

@@ -57,6 +57,9 @@ ORDER = (
     "pipeline.stages.fetch",
     "pipeline.stages.ask",
     "pipeline.stages.verify",
+    "pipeline.stages.trace",
+    "pipeline.stages.curate",
+    "pipeline.stages.publish",
 )
 
 
