@@ -105,6 +105,8 @@ def remedy(said: str) -> str:
     """What to do about what bubblewrap, the zygote or a new kernel said, going by the system's settings too."""
     if "No module named" in said:
         return f"Install what is missing into the environment of {sys.executable}."
+    if "seccomp" in said:
+        return "Use a Linux on x86_64 or aarch64 with seccomp filters (CONFIG_SECCOMP_FILTER), or another sandbox."
     if not FORBIDDEN.search(said):
         return "Nothing is known to mend that; please report it."
     for setting, forbidding, allowing in SETTINGS:

@@ -3,8 +3,8 @@
 The zygote sees the host's file system read-only and holds CAP_SYS_ADMIN in its user namespace (the host's own for
 root, bubblewrap's for an ordinary user). Its child calls `leave_namespaces`, forks, and the fork calls `enter_root`
 (a root that holds the interpreter, the question's files and private scratch space, nothing else) and `drop` (an
-unprivileged user, a user namespace of its own, no capabilities, limits). Every failure is an OSError whose text
-names the step. No seccomp filter is installed here.
+unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every failure is an
+OSError whose text names the step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.kernel.guest import seccomp
+
 STAGING = "/dev/kernel"  # an empty directory that the zygote's bubblewrap makes; kernels' roots are built on it
 HOME = "/home/user"
 INPUT = "/home/user/input"
 HOST_UID = 65533  # who a kernel is on the host when root starts it: an identity that owns nothing
+OOM_SCORE, WORKERS_OOM_SCORE = 500, 1000
 INSIDE_UID = 1000  # who it is in its own user namespace
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
@@ -189,8 +192,8 @@ def _is_host_root() -> bool:
     return inside == 0 and outside == 0
 
 
-def drop(memory_mb: int, processes: int, disk_mb: int) -> None:
-    """Become an unprivileged user in a user namespace of its own that can make no further ones.
+def drop(memory_mb: int, processes: int, disk_mb: int, filter_: bytes) -> None:
+    """Become an unprivileged user in a user namespace of its own that can make no further ones, under `filter_`.
 
     The host's root becomes HOST_UID first: the kernel never counts processes against the host's user 0, so their
     number would be unbounded.
@@ -209,7 +212,14 @@ def drop(memory_mb: int, processes: int, disk_mb: int) -> None:
     _limit(memory_mb, processes, disk_mb)
     _checked("no_new_privs", _prctl(PR_SET_NO_NEW_PRIVS, 1))
     _drop_capabilities()
+    killed_early(OOM_SCORE)
     set_dumpable(False)
+    seccomp.install(filter_)
+
+
+def killed_early(score: int) -> None:
+    """How soon Linux kills this process where memory runs out, 0 to 1000: before the host's, and the worker first."""
+    _write("/proc/self/oom_score_adj", str(score))
 
 
 def _write(path: str, text: str) -> None:

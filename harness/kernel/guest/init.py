@@ -88,6 +88,7 @@ class Init:
         if pid == 0:
             cell = _become_child(descriptors[1:], keep=descriptors[0])
             confine.set_dumpable(True)
+            confine.killed_early(confine.WORKERS_OOM_SCORE)
             self._serve_cells(socket.socket(fileno=cell))
         self._worker, self._number = pid, number
 

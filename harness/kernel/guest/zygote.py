@@ -14,6 +14,7 @@ import gc
 import importlib
 import io
 import os
+import platform
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.kernel.guest import confine, wire, worker
+from harness.kernel.guest import confine, seccomp, wire, worker
 from harness.kernel.guest.init import Init
 
 WARM_MODULES = ("numpy", "pandas")
@@ -34,6 +35,7 @@ def main() -> NoReturn:
     os.umask(0o022)  # kernels run as another user and must see what is made here
     os.environ.pop("PWD", None)  # bubblewrap's
     shell = warm_up()
+    filter_ = seccomp.program(platform.machine())
     runtime = confine.runtime_paths()
     confine.build_template(runtime)
     worker.furnish(lambda path: confine.is_shown(path, runtime))
@@ -42,7 +44,7 @@ def main() -> NoReturn:
     while (received := wire.receive(host)) is not None:
         request, descriptors = received
         if os.fork() == 0:
-            become_kernel(shell, runtime, request, descriptors)
+            become_kernel(shell, runtime, filter_, request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
     os._exit(0)
@@ -67,7 +69,7 @@ def warm_up() -> worker.CellShell:
 
 
 def become_kernel(
-    shell: worker.CellShell, runtime: Sequence[str], request: wire.Frame, descriptors: Sequence[int]
+    shell: worker.CellShell, runtime: Sequence[str], filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
 ) -> NoReturn:
     """Turn this fork of the zygote into a kernel's process 1, or tell why that failed."""
     orders, *first_worker = descriptors
@@ -79,7 +81,7 @@ def become_kernel(
         if os.fork() != 0:
             os._exit(0)
         confine.enter_root(runtime, request["files"], request["disk_mb"])
-        confine.drop(request["memory_mb"], request["processes"], request["disk_mb"])
+        confine.drop(request["memory_mb"], request["processes"], request["disk_mb"], filter_)
         if hidden := confine.unreadable([name for name, _ in request["files"]]):
             wire.send(sock, {"event": "refused", "unreadable": hidden})
             os._exit(1)
