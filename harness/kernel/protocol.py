@@ -27,7 +27,10 @@ CellStatus = Literal["ok", "error", "timeout", "died"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one kernel. Times are wall seconds; `output_chars` bounds each stream of a cell, head and tail kept."""
+    """Bounds on one kernel. Times are wall seconds; `output_chars` bounds each stream of a cell, head and tail kept.
+
+    `memory_mb` bounds a process, and `total_mb` what all processes and the files that they write hold together.
+    """
 
     cell_s: float = 120.0
     start_s: float = 120.0
@@ -36,6 +39,11 @@ class Limits:
     processes: int = 64
     disk_mb: int = 512
     output_chars: int = 10_000
+
+    @property
+    def total_mb(self) -> int:
+        """Memory for everything: a process at its bound beside a full disk, and a little to run on."""
+        return self.memory_mb + self.disk_mb + 64
 
 
 class CellError(BaseModel):

@@ -67,6 +67,15 @@ def set_dumpable(dumpable: bool) -> None:
     _prctl(PR_SET_DUMPABLE, int(dumpable))
 
 
+def enter_group(processes: int) -> None:
+    """Move this process, which has one thread, into the control group on whose list of processes this is open."""
+    try:
+        os.write(processes, b"0")
+    except OSError as error:
+        raise OSError(error.errno, f"control group: {error.strerror}") from None
+    os.close(processes)
+
+
 def leave_namespaces() -> None:
     """Leave the zygote's namespaces; the next fork is process 1 of a new process namespace."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP

@@ -1,10 +1,12 @@
 """The warm process that every kernel is forked from: IPython, numpy and pandas imported, a shell ready.
 
 Started by `harness/kernel/zygote.py` under bubblewrap with the number of a connected socket as its argument. It tells
-{"event": "ready"}, then serves requests {"files", "disk_mb", "memory_mb", "processes"} that carry four descriptors:
-the new kernel's orders socket, its cell socket, stdout, stderr. The kernel answers on its own orders socket, not here:
-{"event": "up"} with a pidfd of its process 1, or {"event": "refused"} with a "reason" or the names of "unreadable"
-files. The zygote runs no code of the model's, holds nothing of value in memory, and ends when its socket closes.
+{"event": "ready"}, then serves requests {"files", "disk_mb", "memory_mb", "processes", "watch_mb"} that carry these
+descriptors: the new kernel's orders socket, its cell socket, stdout, stderr, and the list of processes of the control
+group that bounds their memory, unless "watch_mb" says that a watchdog is to do that. The kernel answers on its own
+orders socket, not here: {"event": "up"} with a pidfd of its process 1, or {"event": "refused"} with a "reason" or the
+names of "unreadable" files. The zygote runs no code of the model's, holds nothing of value in memory, and ends when its
+socket closes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import NoReturn
 
 from harness.kernel.guest import confine, seccomp, wire, worker
 from harness.kernel.guest.init import Init
+from harness.kernel.guest.watchdog import Watchdog
 
 WARM_MODULES = ("numpy", "pandas")
 
@@ -73,10 +76,13 @@ def become_kernel(
 ) -> NoReturn:
     """Turn this fork of the zygote into a kernel's process 1, or tell why that failed."""
     orders, *first_worker = descriptors
+    group = first_worker.pop() if request["watch_mb"] is None else None
     confine.close_all_but(descriptors)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sock = socket.socket(fileno=orders)
     try:
+        if group is not None:
+            confine.enter_group(group)
         confine.leave_namespaces()
         if os.fork() != 0:
             os._exit(0)
@@ -92,6 +98,7 @@ def become_kernel(
         with contextlib.suppress(OSError):  # nobody waits any more
             wire.send(sock, {"event": "refused", "reason": str(error)})
         os._exit(1)
-    init = Init(sock, lambda cells: worker.serve(shell, cells))
+    watchdog = Watchdog(request["watch_mb"] << 20) if group is None else None
+    init = Init(sock, lambda cells: worker.serve(shell, cells), watchdog)
     init.obey({"op": "worker", "number": 0}, first_worker)
     init.run()
