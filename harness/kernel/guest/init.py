@@ -190,7 +190,7 @@ def _execute(order: wire.Frame) -> NoReturn:
 
 def _read(order: wire.Frame) -> None:
     """Copy the file `path` to stdout, at most `limit` bytes and one."""
-    with open(order["path"], "rb", buffering=0) as file:
+    with open(order["path"], "rb", buffering=0, opener=_without_waiting) as file:
         left = order["limit"] + 1
         while left > 0 and (chunk := file.read(min(left, 1 << 20))):
             left -= len(chunk)
@@ -201,9 +201,14 @@ def _write(order: wire.Frame) -> None:
     """Make the file `path` of what comes on stdin; its parent directories are made where they are missing."""
     path = Path(order["path"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb", buffering=0) as file:
+    with open(path, "wb", buffering=0, opener=_without_waiting) as file:
         while chunk := os.read(0, 1 << 20):
             _write_all(file.fileno(), chunk)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open, also a named pipe of a cell's, whose other end may never come."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
