@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def _without_control(text: str) -> str:
-    r"""Control characters but tab and line ends in Python's spelling, as `\x1b`: no cell commands anybody's terminal."""
+    r"""Control characters but tab and line ends in Python's spelling, as `\x1b`: no cell commands a terminal."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

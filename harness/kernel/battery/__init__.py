@@ -45,6 +45,7 @@ class HostileCell(BaseModel):
     timeout     the cell's limit in seconds; the battery's own unless given
     reads       a path read through the sandbox's file API afterwards, `writes` one written
     refused     whether that API must refuse
+    late        whether the kernel's end may be told with the next cell, by which it must be back
     holds       what the file that was read must hold
     """
 
@@ -61,6 +62,7 @@ class HostileCell(BaseModel):
     reads: str | None = None
     writes: str | None = None
     refused: bool = False
+    late: bool = False
     holds: str | None = None
 
 
@@ -165,6 +167,8 @@ async def attempt(cell: HostileCell, kernel: Kernel, files: Files | None, stage:
     if cell.reads is not None or cell.writes is not None:
         complaints += [f"file API: {complaint}" for complaint in await _through_files(cell, files, stage)]
     after = await kernel.run(AFTER[0], LIMITS.cell_s)
+    if cell.late and after.status == "died":
+        after = await kernel.run(AFTER[0], LIMITS.cell_s)
     if after.result != AFTER[1]:
         complaints.append(f"afterwards {AFTER[0]} gave {after.text()[:200]!r}")
     for text in (result.model_dump_json(), after.model_dump_json()):

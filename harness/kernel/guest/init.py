@@ -95,7 +95,10 @@ class Init:
             cell = _become_child(descriptors[1:], keep=descriptors[0])
             confine.set_dumpable(True)
             confine.killed_early(confine.WORKERS_OOM_SCORE)
-            self._serve_cells(socket.socket(fileno=cell))
+            try:
+                self._serve_cells(socket.socket(fileno=cell))
+            finally:  # out of memory, say: nothing of process 1's may run here
+                os._exit(1)
         self._worker, self._number = pid, number
 
     def _end_all(self) -> None:
