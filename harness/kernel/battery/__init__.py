@@ -2,11 +2,12 @@
 
     make battery                                  # or: python -m harness.kernel.battery [--kind disk] [--id bomb-fork]
 
-The YAML files beside this module hold the cells (`HostileCell`). A cell ends with what it got hold of, mostly an empty
-list. `@NAME@` stands for what `Stage` lays out on the host for the cells to find: files with a canary in them that no
-cell may ever show, sockets that listen, a path that appears only when a cell escapes. `PRELUDE` runs before each.
-Besides its own outcome every cell must leave a kernel that still computes, show neither canary nor control character,
-and leave the host as it was. `tasks/sandbox_check.py` runs the same cells in any sandbox of Inspect's.
+The YAML files beside this module hold the cells (`BatteryCell`), `good.yaml` those that must simply work. A cell ends
+with what it got hold of, mostly an empty list. `@NAME@` stands for what `Stage` lays out on the host for the cells to
+find: files with a canary in them that no cell may ever show, sockets that listen, a path that appears only when a cell
+escapes. `prelude.txt` runs before each. Besides its own outcome every cell must leave a kernel that still computes,
+show neither canary nor control character, and leave the host as it was. `tasks/sandbox_check.py` runs the same cells in
+any sandbox of Inspect's.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ AFTER = ("6 * 7", "42")
 READ_LIMIT = 1 << 20
 
 
-class HostileCell(BaseModel):
+class BatteryCell(BaseModel):
     """One cell and what comes of it where it is safe. Patterns are regular expressions.
 
     status      how the cell may end; "ok" unless given
@@ -78,18 +79,18 @@ class Files:
 class Outcome:
     """What came of one cell: `complaints` is empty when it was as expected."""
 
-    cell: HostileCell
+    cell: BatteryCell
     complaints: tuple[str, ...]
     seconds: float
     shown: str
 
 
-def hostile_cells() -> tuple[HostileCell, ...]:
+def battery_cells() -> tuple[BatteryCell, ...]:
     """Every cell of the battery, in the order of its files."""
-    cells: list[HostileCell] = []
+    cells: list[BatteryCell] = []
     for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
-            cells += [HostileCell(**entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
+            cells += [BatteryCell(**entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
     return tuple(cells)
 
 
@@ -155,7 +156,7 @@ def staged() -> Iterator[Stage]:
         yield Stage(canary, folder, {"parcels.csv": folder / "world-001" / "parcels.csv"}, words)
 
 
-async def attempt(cell: HostileCell, kernel: Kernel, files: Files | None, stage: Stage) -> Outcome:
+async def attempt(cell: BatteryCell, kernel: Kernel, files: Files | None, stage: Stage) -> Outcome:
     """Run one cell in a kernel that nothing else has run in, and look at everything that must hold afterwards.
 
     `files` None leaves the file API out; a cell that needs it then complains.
@@ -181,7 +182,7 @@ async def attempt(cell: HostileCell, kernel: Kernel, files: Files | None, stage:
     return Outcome(cell, tuple(complaints), result.duration_s, shown)
 
 
-def _judged(cell: HostileCell, result: CellResult) -> list[str]:
+def _judged(cell: BatteryCell, result: CellResult) -> list[str]:
     complaints = []
     if result.status not in cell.status:
         complaints.append(f"status {result.status}, expected {' or '.join(cell.status)}")
@@ -199,7 +200,7 @@ def _judged(cell: HostileCell, result: CellResult) -> list[str]:
     return complaints
 
 
-async def _through_files(cell: HostileCell, files: Files | None, stage: Stage) -> list[str]:
+async def _through_files(cell: BatteryCell, files: Files | None, stage: Stage) -> list[str]:
     if files is None:
         return ["this sandbox has none"]
     held: Any = None

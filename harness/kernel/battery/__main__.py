@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from harness.kernel.battery import LIMITS, Files, HostileCell, Outcome, Stage, attempt, hostile_cells, staged
+from harness.kernel.battery import LIMITS, BatteryCell, Files, Outcome, Stage, attempt, battery_cells, staged
 from harness.kernel.battery.remains import Remains
 from harness.kernel.bwrap import BwrapKernel
 from harness.kernel.protocol import KernelUnavailable
@@ -38,7 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     cells = chosen(given.kind or [], given.id or [])
     if not cells:
-        kinds = ", ".join(sorted({cell.kind for cell in hostile_cells()}))
+        kinds = ", ".join(sorted({cell.kind for cell in battery_cells()}))
         print(f"No cell is of that kind or has that id. Kinds: {kinds}.", file=sys.stderr)
         return 2
     console = Console()
@@ -54,13 +54,13 @@ def main() -> int:
     return int(bool(left) or any(outcome.complaints for outcome in outcomes))
 
 
-def chosen(kinds: Sequence[str], ids: Sequence[str]) -> list[HostileCell]:
+def chosen(kinds: Sequence[str], ids: Sequence[str]) -> list[BatteryCell]:
     """The cells of these kinds and those with these ids; all where nothing is given."""
     everything = not kinds and not ids
-    return [cell for cell in hostile_cells() if everything or cell.kind in kinds or cell.id in ids]
+    return [cell for cell in battery_cells() if everything or cell.kind in kinds or cell.id in ids]
 
 
-async def run(cells: Sequence[HostileCell], at_once: int, console: Console) -> tuple[list[Outcome], list[str]]:
+async def run(cells: Sequence[BatteryCell], at_once: int, console: Console) -> tuple[list[Outcome], list[str]]:
     """The outcomes in the cells' order, and what was left on the host when all kernels were closed."""
     turns = asyncio.Semaphore(at_once)
     async with await BwrapKernel.create(limits=LIMITS):  # so that the zygote counts as what was there before
@@ -69,7 +69,7 @@ async def run(cells: Sequence[HostileCell], at_once: int, console: Console) -> t
     with staged() as stage, Progress(console=console, transient=True) as progress:
         bar = progress.add_task("hostile cells", total=len(cells))
 
-        async def one(cell: HostileCell) -> Outcome:
+        async def one(cell: BatteryCell) -> Outcome:
             async with turns:
                 outcome = await in_fresh_kernel(cell, stage)
             progress.advance(bar)
@@ -79,7 +79,7 @@ async def run(cells: Sequence[HostileCell], at_once: int, console: Console) -> t
     return outcomes, (await Remains.settled(before)).beyond(before)
 
 
-async def in_fresh_kernel(cell: HostileCell, stage: Stage) -> Outcome:
+async def in_fresh_kernel(cell: BatteryCell, stage: Stage) -> Outcome:
     """One cell in a bwrap kernel of its own, with the stage's files."""
     async with await BwrapKernel.create(stage.files, LIMITS) as kernel:
         return await attempt(cell, kernel, Files(kernel.read_file, kernel.write_file), stage)
