@@ -3,8 +3,9 @@
     inspect eval tasks/sandbox_check.py --model none/none                            # dabstep-bwrap
     inspect eval dabstep/sandbox_check --model none/none -T sandbox=dabstep-docker
 
-Accuracy 1.0 certifies the sandbox: every cell came out as it must, left a kernel that computes, showed no secret of the
-host and changed nothing there. The log says of each other cell what was wrong. No model is called.
+Accuracy 1.0 in a log that ended well certifies the sandbox: every cell came out as it must, left a kernel that
+computes, showed no secret of the host and changed nothing there. The log says of each other cell what was wrong. No
+model is called.
 
 Task parameters (`-T name=value`):
 
@@ -57,7 +58,8 @@ def sandbox_check(sandbox: str = SANDBOX, kinds: str | Sequence[str] | None = No
         solver=run_cell({cell.id: cell for cell in cells}, stage),
         scorer=as_expected(),
         time_limit=TIME_LIMIT_S,
-        continue_on_fail=True,
+        continue_on_fail=True,  # to the end, but
+        fail_on_error=True,  # a sample without a sandbox is no part of the accuracy: the log then says "error"
         metadata={"sandbox": sandbox, "cells": len(cells)},
     )
 
@@ -81,7 +83,11 @@ def run_cell(cells: dict[str, BatteryCell], stage: Stage) -> Solver:
             return await environment.read_file(path, text=False)
 
         kernel = environment.as_type(KernelSandbox).kernel
-        outcome = await attempt(cells[str(state.sample_id)], kernel, Files(read, environment.write_file), stage)
+        try:
+            outcome = await attempt(cells[str(state.sample_id)], kernel, Files(read, environment.write_file), stage)
+        except Exception as error:  # `run` never raises for what a cell does
+            state.store.set(COMPLAINTS, [f"the kernel raised {type(error).__name__}: {error}"])
+            return state
         state.output = ModelOutput.from_content("none", outcome.shown)
         state.store.set(COMPLAINTS, list(outcome.complaints))
         return state

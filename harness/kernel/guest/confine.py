@@ -38,6 +38,7 @@ SYSTEM_PARTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 PREFIX_PARTS = (*SYSTEM_PARTS, "libexec", "share", "include", "etc/fonts", "etc/jupyter", "pyvenv.cfg")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "fonts", "mime.types")
 SCRATCH = {"home": HOME, "tmp": "/tmp", "shm": "/dev/shm"}
+OURS = ("dabstep", "harness", "pipeline", "recipes", "results", "tasks")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -107,6 +108,7 @@ def build_template(runtime: Sequence[str]) -> None:
     for path in runtime:
         if not _is_covered(path):
             _show(path, STAGING + path)
+    _hide_ours(runtime, covered=False)
     _write_etc()
     for name in DEVICES:
         _show(f"/dev/{name}", f"{STAGING}/dev/{name}")
@@ -126,6 +128,7 @@ def enter_root(runtime: Sequence[str], files: Sequence[tuple[str, str]], disk_mb
     for path in runtime:
         if _is_covered(path):
             _show(path, STAGING + path)
+    _hide_ours(runtime, covered=True)
     _bind_files(files)
     _mount("proc", f"{STAGING}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _checked("sethostname", _libc.sethostname(b"kernel", 6))
@@ -156,6 +159,14 @@ def _show(source: str, target: str) -> None:
 def is_shown(path: str, runtime: Sequence[str]) -> bool:
     """Whether kernels see this path of the host."""
     return os.path.exists(path) and any(path == shown or path.startswith(f"{shown}/") for shown in runtime)
+
+
+def _hide_ours(runtime: Sequence[str], covered: bool) -> None:
+    """Cover our own packages where they are installed among the shown ones: a world's oracles would answer it."""
+    for name in OURS:
+        path = str(Path(__file__).parents[3] / name)
+        if is_shown(path, runtime) and _is_covered(path) == covered:
+            _mount("tmpfs", STAGING + path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=0755")
 
 
 def _write_etc() -> None:
