@@ -58,7 +58,8 @@ class Soak:
         with staged() as stage:
             await self._kernels(WARM_UP, stage)
             before = await Remains.settled()
-            self.statuses.clear(), self.drawn.clear()
+            self.statuses.clear()
+            self.drawn.clear()
             started = time.monotonic()
             await self._kernels(self.kernels, stage)
             seconds = time.monotonic() - started

@@ -82,7 +82,7 @@ def run_cell(cells: dict[str, BatteryCell], stage: Stage) -> Solver:
         async def read(path: str) -> bytes:
             return await environment.read_file(path, text=False)
 
-        kernel = environment.as_type(KernelSandbox).kernel
+        kernel = environment.as_type(KernelSandbox).kernel  # type: ignore[type-abstract]
         try:
             outcome = await attempt(cells[str(state.sample_id)], kernel, Files(read, environment.write_file), stage)
         except Exception as error:  # `run` never raises for what a cell does

@@ -190,8 +190,9 @@ class Zygote:
 
     def group(self, limit_mb: int) -> Group | None:
         """A control group for a kernel, None where none can be had."""
-        with contextlib.suppress(OSError):
-            return self._groups and self._groups.make(limit_mb)
+        if self._groups is not None:
+            with contextlib.suppress(OSError):
+                return self._groups.make(limit_mb)
         return None
 
     def discard(self, group: Group) -> None:

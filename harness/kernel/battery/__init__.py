@@ -139,7 +139,8 @@ def staged() -> Iterator[Stage]:
         (folder / "answers.jsonl").write_text(canary, encoding="utf-8")
         listeners = [stack.enter_context(socket.socket(family)) for family in (socket.AF_INET, *[socket.AF_UNIX] * 2)]
         abstract = f"dabstep-battery-{os.getpid()}-{secrets.token_hex(4)}"
-        for listener, address in zip(listeners, (("127.0.0.1", 0), f"\0{abstract}", f"{folder}/socket"), strict=True):
+        addresses: list[Any] = [("127.0.0.1", 0), f"\0{abstract}", f"{folder}/socket"]
+        for listener, address in zip(listeners, addresses, strict=True):
             listener.bind(address)
             listener.listen()
         os.environ["DABSTEP_CANARY"] = canary

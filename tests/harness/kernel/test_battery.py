@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -201,29 +202,28 @@ async def test_a_good_cell_still_works(cell: BatteryCell, stage: Stage) -> None:
     assert outcome.complaints == (), outcome.shown
 
 
-def battery(folder: Path, *options: str, before: list[str] | None = None) -> dict[str, Any]:
+def battery(*options: str, before: list[str] | None = None) -> dict[str, Any]:
     """What the runner writes; it must end well."""
-    output = folder / "battery.json"
-    folder.chmod(0o777)
-    for above in folder.parents[:2]:  # pytest's own, closed to others
-        above.chmod(0o755)
-    command = [*(before or []), *BATTERY, "--json", str(output), *options]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    said: dict[str, Any] = json.loads(output.read_text())
-    return said
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to other users
+        Path(folder).chmod(0o777)
+        output = Path(folder, "battery.json")
+        command = [*(before or []), *BATTERY, "--json", str(output), *options]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said: dict[str, Any] = json.loads(output.read_text())
+        return said
 
 
-def test_an_ordinary_user_has_the_same_isolation(tmp_path: Path) -> None:
-    said = battery(tmp_path, "--kind", "privileges", before=AS_ORDINARY_USER)
+def test_an_ordinary_user_has_the_same_isolation() -> None:
+    said = battery("--kind", "privileges", before=AS_ORDINARY_USER)
     assert said["uid"] != 0
     assert len(said["cells"]) == 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [[], AS_ORDINARY_USER], ids=["this user", "ordinary user"])
-def test_the_whole_battery_comes_out_as_expected_and_nothing_is_left(tmp_path: Path, before: list[str]) -> None:
-    said = battery(tmp_path, before=before)
+def test_the_whole_battery_comes_out_as_expected_and_nothing_is_left(before: list[str]) -> None:
+    said = battery(before=before)
     assert [cell["id"] for cell in said["cells"]] == [cell.id for cell in battery_cells()]
     assert [cell for cell in said["cells"] if cell["complaints"]] == []
     assert said["left"] == []
