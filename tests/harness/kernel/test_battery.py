@@ -244,9 +244,12 @@ async def test_nothing_is_left_after_two_hundred_kernels(stage: Stage) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_left_when_the_batterys_host_is_killed() -> None:
+def test_nothing_is_left_when_the_batterys_host_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
     mounts = Path("/proc/self/mounts").read_text()
-    with subprocess.Popen([*BATTERY, "--at-once", "8"], cwd=REPOSITORY, stdout=subprocess.DEVNULL) as host:
+    with subprocess.Popen(
+        [*BATTERY, "--at-once", "8"], cwd=REPOSITORY, stdout=subprocess.DEVNULL, env=environment
+    ) as host:
         time.sleep(8)
         below = psutil.Process(host.pid).children(recursive=True)
         groups = [group for place in places() for group in place.folder.glob(f"dabstep-{host.pid}-*")]
@@ -256,6 +259,8 @@ def test_nothing_is_left_when_the_batterys_host_is_killed() -> None:
     assert alive == []
     assert [group for group in groups if group.exists()] == []
     assert Path("/proc/self/mounts").read_text() == mounts
+    [staged_folder] = tmp_path.iterdir()  # the battery's own, which nobody lived to remove
+    assert {path.name for path in staged_folder.iterdir()} == {"answers.jsonl", "socket", "world-001", "world-002"}
 
 
 def test_a_kind_that_does_not_exist_is_named_with_those_that_do(
