@@ -3,6 +3,8 @@
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
 # make check   style and types only
+# make battery hostile cells in real kernels, as this user and, where this is root, as an ordinary one
+# make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
@@ -16,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline pipeline-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak battery pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -54,6 +56,13 @@ bench-calls: setup
 
 bench-gate: setup
 	@$(BIN)/python scripts/bench_gate.py --benchmark $(or $(BENCHMARK),data/dabstep)
+
+battery: setup
+	@$(BIN)/python -m harness.kernel.battery
+	@if [ $$(id -u) = 0 ]; then scripts/as-ordinary-user $(BIN)/python -m harness.kernel.battery; fi
+
+bench-soak: setup
+	@PYTHONPATH=. $(BIN)/python scripts/soak_kernels.py
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)

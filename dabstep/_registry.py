@@ -29,6 +29,7 @@ import harness.scoring
 import pipeline.simulated.sandbox  # noqa: F401  # its sandbox
 import tasks.dabstep
 import tasks.generated_qa
+import tasks.sandbox_check
 
 Parameters = ParamSpec("Parameters")
 Made = TypeVar("Made")
@@ -74,6 +75,12 @@ def dabstep_hard(**arguments: Any) -> Task:
 @face_of(tasks.generated_qa.generated_qa)
 def generated_qa(**arguments: Any) -> Task:
     return plain(tasks.generated_qa.generated_qa)(**arguments)
+
+
+@task
+@face_of(tasks.sandbox_check.sandbox_check)
+def sandbox_check(**arguments: Any) -> Task:
+    return plain(tasks.sandbox_check.sandbox_check)(**arguments)
 
 
 @agent

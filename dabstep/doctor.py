@@ -21,7 +21,10 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     """Look at one thing after the other."""
+    from harness.kernel.cgroup import memory_bound
+
     yield asyncio.run(_kernel())
+    yield Finding("memory of all of a kernel's processes", True, f"bounded by {memory_bound()}")
     for package in ("inspect-ai", "transformers", "trl", "torch"):
         yield _package(package, needed=True)
     yield _gpu()

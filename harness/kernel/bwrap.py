@@ -8,7 +8,7 @@ Every kernel is a fork of one warm zygote (`zygote.py`), so it starts in millise
 root, processes, network (none), memory limits and scratch space of its own; of the host it sees the interpreter and
 the question's files, read-only. It needs bubblewrap and unprivileged user namespaces (or root), and refuses with
 KernelUnavailable where it cannot isolate. It works on asyncio alone, and a kernel belongs to the event loop that
-started it. No seccomp filter yet, and no bound on the memory of all its processes together.
+started it.
 """
 
 from __future__ import annotations

@@ -75,8 +75,7 @@ class BwrapSandbox(KernelSandbox):
                 "Give sandbox=('dabstep-bwrap', KernelConfig.of({name: path}))."
             )
         files = {name: Path(path) for name, path in config.files}
-        limits = Limits() if config.cell_s is None else Limits(cell_s=config.cell_s)
-        return {"default": cls(await BwrapKernel.create(files, limits))}
+        return {"default": cls(await BwrapKernel.create(files, config.kernel_limits()))}
 
     @classmethod
     async def sample_cleanup(

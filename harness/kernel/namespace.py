@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.kernel.cells import Worker
+from harness.kernel.cgroup import Group
 from harness.kernel.channel import Channel
 from harness.kernel.command import Completed, Streams
 from harness.kernel.guest import wire
 from harness.kernel.guest.confine import HOST_UID, INPUT
 from harness.kernel.protocol import KernelUnavailable, Limits
-from harness.kernel.zygote import remedy, warm_zygote
+from harness.kernel.zygote import Zygote, remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
@@ -40,6 +41,10 @@ class Namespace:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._spawned = 0
         self._pidfd = -1
+        self._zygote: Zygote | None = None
+        self._group: Group | None = None
+        self._kills = 0
+        self._over_memory = False
         self._worker_ended: asyncio.Future[int] = self.loop.create_future()
         self.worker = Worker(0, limits.output_chars)
         self.is_alive = True
@@ -64,15 +69,18 @@ class Namespace:
         zygote = await warm_zygote(limits.start_s)
         orders, guest_orders = socket.socketpair()
         namespace = cls(orders, limits)
+        group = namespace._bound_memory(zygote)
         request = {
             "files": [[name, str(path)] for name, path in files.items()],
             "memory_mb": limits.memory_mb,
             "processes": limits.processes,
             "disk_mb": limits.disk_mb,
+            "watch_mb": limits.total_mb if group is None else None,
         }
+        passed = [guest_orders.fileno(), *namespace.worker.guest_ends, *([group.descriptor] if group else [])]
         try:
             with guest_orders:
-                zygote.request(request, [guest_orders.fileno(), *namespace.worker.guest_ends])
+                zygote.request(request, passed)
             namespace.worker.close_guest_ends()
             answer = await namespace._up
             if "unreadable" in answer:
@@ -91,7 +99,14 @@ class Namespace:
         except BaseException:
             namespace.kill()
             raise
+        finally:
+            if group is not None:
+                os.close(group.descriptor)
         return namespace
+
+    def _bound_memory(self, zygote: Zygote) -> Group | None:
+        self._zygote, self._group = zygote, zygote.group(self._limits.total_mb)
+        return self._group
 
     def _on_event(self, frame: wire.Frame, descriptors: list[int]) -> None:
         match frame:
@@ -108,6 +123,7 @@ class Namespace:
                 if (exit_ := self._exits.get(number)) is not None and not exit_.done():
                     exit_.set_result(status)
             case {"event": "worker", "number": self.worker.number, "status": status}:
+                self._over_memory = "memory" in frame
                 if not self._worker_ended.done():
                     self._worker_ended.set_result(status)
                 self.worker.cells.end()
@@ -149,9 +165,16 @@ class Namespace:
             return "closed the channel that it is controlled by and was killed"
         except ConnectionError:
             return "died with its sandbox"
+        if self._over_memory or (status == -signal.SIGKILL and self._was_killed_for_memory()):
+            return f"held more than {self._limits.total_mb} MiB in all its processes and files and was killed"
         if status >= 0:
             return f"process ended with exit status {status}"
         return f"died ({signal.strsignal(-status)}, {signal.Signals(-status).name})"
+
+    def _was_killed_for_memory(self) -> bool:
+        """Whether Linux killed something here for want of memory since this was last asked."""
+        before, self._kills = self._kills, self._group.kills() if self._group else 0
+        return self._kills > before
 
     async def exec(
         self,
@@ -212,6 +235,8 @@ class Namespace:
             self._pidfd = -1
         self._orders.end()
         self.worker.close()
+        if self._zygote is not None and self._group is not None:
+            self._zygote.discard(self._group)
 
     async def close(self) -> None:
         """End every process inside and wait until they are gone; safe to call twice."""
@@ -228,6 +253,7 @@ class Namespace:
             finally:
                 loop.remove_reader(pidfd)
                 os.close(pidfd)
+            self.kill()  # now that its processes are gone, so can the control group
 
 
 def _unreadable(paths: Sequence[Path]) -> str:

@@ -12,22 +12,36 @@ This module does no work of its own and imports nothing heavy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 HOME = "/home/user"
 INPUT = "/home/user/input"
 
 CellStatus = Literal["ok", "error", "timeout", "died"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def _without_control(text: str) -> str:
+    r"""Control characters but tab and line ends in Python's spelling, as `\x1b`: no cell commands a terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+ShownText = Annotated[str, AfterValidator(_without_control)]
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one kernel. Times are wall seconds; `output_chars` bounds each stream of a cell, head and tail kept."""
+    """Bounds on one kernel. Times are wall seconds; `output_chars` bounds each stream of a cell, head and tail kept.
+
+    `memory_mb` bounds a process, and `total_mb` what all processes and the files that they write hold together.
+    """
 
     cell_s: float = 120.0
     start_s: float = 120.0
@@ -37,15 +51,20 @@ class Limits:
     disk_mb: int = 512
     output_chars: int = 10_000
 
+    @property
+    def total_mb(self) -> int:
+        """Memory for everything: a process at its bound beside a full disk, and a little to run on."""
+        return self.memory_mb + self.disk_mb + 64
+
 
 class CellError(BaseModel):
     """An exception that ended a cell: its class, its message and its traceback as plain text (no terminal codes)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    message: str
-    traceback: str
+    name: ShownText
+    message: ShownText
+    traceback: ShownText
 
 
 class CellResult(BaseModel):
@@ -53,16 +72,17 @@ class CellResult(BaseModel):
 
     `result` is the `text/plain` form of a last expression, or None. `status` is "timeout" when the cell was interrupted
     at its limit and the kernel kept its state, "died" when the kernel was lost (it has been restarted, empty).
-    `cut_chars` counts the characters left out of stdout, stderr, result and traceback together.
+    `cut_chars` counts the characters left out of stdout, stderr, result and traceback together. Control characters are
+    spelt out (`\\x1b`) in all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: str
     status: CellStatus
-    stdout: str = ""
-    stderr: str = ""
-    result: str | None = None
+    stdout: ShownText = ""
+    stderr: ShownText = ""
+    result: ShownText | None = None
     error: CellError | None = None
     note: str | None = None
     execution_count: int = 0

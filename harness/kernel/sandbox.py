@@ -6,26 +6,37 @@ A tool reaches the sample's kernel by `sandbox().as_type(KernelSandbox).kernel`,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from inspect_ai.util import SandboxEnvironment
 from pydantic import BaseModel, ConfigDict
 
-from harness.kernel.protocol import Kernel
+from harness.kernel.protocol import Kernel, Limits
 
 
 class KernelConfig(BaseModel):
-    """Frozen, because Inspect uses it as a key. `files` are pairs (name under /home/user/input, path on the host)."""
+    """Frozen, because Inspect uses it as a key. `files` are pairs (name under /home/user/input, path on the host).
+
+    `cell_s` is a cell's time where only that is to differ from the usual limits.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[tuple[str, str], ...] = ()
     cell_s: float | None = None
+    limits: Limits | None = None
 
     @classmethod
-    def of(cls, files: dict[str, Path], cell_s: float | None = None) -> KernelConfig:
+    def of(cls, files: dict[str, Path], cell_s: float | None = None, limits: Limits | None = None) -> KernelConfig:
         """From a mapping of names to host paths."""
-        return cls(files=tuple((name, str(path.resolve())) for name, path in files.items()), cell_s=cell_s)
+        paths = tuple((name, str(path.resolve())) for name, path in files.items())
+        return cls(files=paths, cell_s=cell_s, limits=limits)
+
+    def kernel_limits(self) -> Limits:
+        """Every limit of the kernel."""
+        limits = self.limits or Limits()
+        return limits if self.cell_s is None else replace(limits, cell_s=self.cell_s)
 
 
 class KernelSandbox(SandboxEnvironment):

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
+from harness.kernel.cgroup import CannotGroup, Group, Groups
 from harness.kernel.guest import wire
 from harness.kernel.guest.confine import DEVICES, HOME, INSIDE_UID, STAGING
 from harness.kernel.protocol import KernelUnavailable
@@ -105,6 +106,8 @@ def remedy(said: str) -> str:
     """What to do about what bubblewrap, the zygote or a new kernel said, going by the system's settings too."""
     if "No module named" in said:
         return f"Install what is missing into the environment of {sys.executable}."
+    if "seccomp" in said:
+        return "Use a Linux on x86_64 or aarch64 with seccomp filters (CONFIG_SECCOMP_FILTER), or another sandbox."
     if not FORBIDDEN.search(said):
         return "Nothing is known to mend that; please report it."
     for setting, forbidding, allowing in SETTINGS:
@@ -128,6 +131,7 @@ class Zygote:
         self._ended = threading.Event()
         self._sending = threading.Lock()
         self._stderr = ""
+        self._groups: Groups | None = None
         self.owner = os.getpid()
         threading.Thread(target=self._live, args=(guest,), name="kernel-zygote", daemon=True).start()
         atexit.register(self.close)
@@ -147,6 +151,8 @@ class Zygote:
                     cwd="/",
                 )
             with process:
+                with contextlib.suppress(CannotGroup, OSError):  # a watchdog then bounds the kernels' memory
+                    self._groups = Groups.open()
                 with contextlib.suppress(OSError, wire.WireError):
                     if wire.receive(self._socket) is not None:
                         self._settled.set()
@@ -156,6 +162,8 @@ class Zygote:
         except OSError as error:
             self._stderr = str(error)
         finally:
+            if self._groups is not None:
+                self._groups.close()
             self._ended.set()
             self._settled.set()
             with self._sending:
@@ -179,6 +187,18 @@ class Zygote:
         """Ask for a kernel. Raises OSError where the zygote has ended; the caller keeps its descriptors."""
         with self._sending:
             wire.send(self._socket, request, descriptors)
+
+    def group(self, limit_mb: int) -> Group | None:
+        """A control group for a kernel, None where none can be had."""
+        if self._groups is not None:
+            with contextlib.suppress(OSError):
+                return self._groups.make(limit_mb)
+        return None
+
+    def discard(self, group: Group) -> None:
+        """Let go of a kernel's control group."""
+        if self._groups is not None:
+            self._groups.discard(group)
 
     def failure(self) -> KernelUnavailable:
         """Why it ended."""

@@ -18,11 +18,12 @@ from inspect_ai.util._sandbox.registry import registry_find_sandboxenv
 import dabstep._registry
 import tasks.dabstep
 import tasks.generated_qa
+import tasks.sandbox_check
 from harness.kernel.sandbox import KernelSandbox
 from tasks.notebook_task import SANDBOX
 
 REPOSITORY = Path(__file__).parents[2]
-TASKS = ("dabstep_dev", "dabstep_easy", "dabstep_hard", "generated_qa")
+TASKS = ("dabstep_dev", "dabstep_easy", "dabstep_hard", "generated_qa", "sandbox_check")
 
 
 def test_the_entry_point_is_the_registry() -> None:
@@ -34,7 +35,7 @@ def test_the_entry_point_is_the_registry() -> None:
 def test_every_task_is_registered_under_the_packages_name_with_its_own_parameters(name: str) -> None:
     registered = registry_lookup("task", f"dabstep/{name}")
     assert callable(registered)
-    own = getattr(tasks.generated_qa if name == "generated_qa" else tasks.dabstep, name)
+    own = getattr(getattr(tasks, name, tasks.dabstep), name)
     assert inspect.signature(registered) == inspect.signature(own)
     assert inspect.getdoc(registered) == inspect.getdoc(own)
 

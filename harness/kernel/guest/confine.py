@@ -3,8 +3,8 @@
 The zygote sees the host's file system read-only and holds CAP_SYS_ADMIN in its user namespace (the host's own for
 root, bubblewrap's for an ordinary user). Its child calls `leave_namespaces`, forks, and the fork calls `enter_root`
 (a root that holds the interpreter, the question's files and private scratch space, nothing else) and `drop` (an
-unprivileged user, a user namespace of its own, no capabilities, limits). Every failure is an OSError whose text
-names the step. No seccomp filter is installed here.
+unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every failure is an
+OSError whose text names the step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.kernel.guest import seccomp
+
 STAGING = "/dev/kernel"  # an empty directory that the zygote's bubblewrap makes; kernels' roots are built on it
 HOME = "/home/user"
 INPUT = "/home/user/input"
 HOST_UID = 65533  # who a kernel is on the host when root starts it: an identity that owns nothing
+OOM_SCORE, WORKERS_OOM_SCORE = 500, 1000
 INSIDE_UID = 1000  # who it is in its own user namespace
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
@@ -35,6 +38,7 @@ SYSTEM_PARTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 PREFIX_PARTS = (*SYSTEM_PARTS, "libexec", "share", "include", "etc/fonts", "etc/jupyter", "pyvenv.cfg")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "fonts", "mime.types")
 SCRATCH = {"home": HOME, "tmp": "/tmp", "shm": "/dev/shm"}
+OURS = ("dabstep", "harness", "pipeline", "recipes", "results", "tasks")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,6 +66,15 @@ def _prctl(option: int, value: int) -> int:
 def set_dumpable(dumpable: bool) -> None:
     """Whether processes of the same user may trace this one and read its memory."""
     _prctl(PR_SET_DUMPABLE, int(dumpable))
+
+
+def enter_group(processes: int) -> None:
+    """Move this process, which has one thread, into the control group on whose list of processes this is open."""
+    try:
+        os.write(processes, b"0")
+    except OSError as error:
+        raise OSError(error.errno, f"control group: {error.strerror}") from None
+    os.close(processes)
 
 
 def leave_namespaces() -> None:
@@ -95,6 +108,7 @@ def build_template(runtime: Sequence[str]) -> None:
     for path in runtime:
         if not _is_covered(path):
             _show(path, STAGING + path)
+    _hide_ours(runtime, covered=False)
     _write_etc()
     for name in DEVICES:
         _show(f"/dev/{name}", f"{STAGING}/dev/{name}")
@@ -114,6 +128,7 @@ def enter_root(runtime: Sequence[str], files: Sequence[tuple[str, str]], disk_mb
     for path in runtime:
         if _is_covered(path):
             _show(path, STAGING + path)
+    _hide_ours(runtime, covered=True)
     _bind_files(files)
     _mount("proc", f"{STAGING}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _checked("sethostname", _libc.sethostname(b"kernel", 6))
@@ -144,6 +159,14 @@ def _show(source: str, target: str) -> None:
 def is_shown(path: str, runtime: Sequence[str]) -> bool:
     """Whether kernels see this path of the host."""
     return os.path.exists(path) and any(path == shown or path.startswith(f"{shown}/") for shown in runtime)
+
+
+def _hide_ours(runtime: Sequence[str], covered: bool) -> None:
+    """Cover our own packages where they are installed among the shown ones: a world's oracles would answer it."""
+    for name in OURS:
+        path = str(Path(__file__).parents[3] / name)
+        if is_shown(path, runtime) and _is_covered(path) == covered:
+            _mount("tmpfs", STAGING + path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=0755")
 
 
 def _write_etc() -> None:
@@ -189,8 +212,8 @@ def _is_host_root() -> bool:
     return inside == 0 and outside == 0
 
 
-def drop(memory_mb: int, processes: int, disk_mb: int) -> None:
-    """Become an unprivileged user in a user namespace of its own that can make no further ones.
+def drop(memory_mb: int, processes: int, disk_mb: int, filter_: bytes) -> None:
+    """Become an unprivileged user in a user namespace of its own that can make no further ones, under `filter_`.
 
     The host's root becomes HOST_UID first: the kernel never counts processes against the host's user 0, so their
     number would be unbounded.
@@ -209,7 +232,14 @@ def drop(memory_mb: int, processes: int, disk_mb: int) -> None:
     _limit(memory_mb, processes, disk_mb)
     _checked("no_new_privs", _prctl(PR_SET_NO_NEW_PRIVS, 1))
     _drop_capabilities()
+    killed_early(OOM_SCORE)
     set_dumpable(False)
+    seccomp.install(filter_)
+
+
+def killed_early(score: int) -> None:
+    """How soon Linux kills this process where memory runs out, 0 to 1000: before the host's, and the worker first."""
+    _write("/proc/self/oom_score_adj", str(score))
 
 
 def _write(path: str, text: str) -> None:

@@ -8,7 +8,8 @@ does. Orders arrive as frames on its socket; descriptors ride along:
     {"op": "spawn", "id", "kind", ...} + stdin, stdout, stderr    run a command, or read or write a file
     {"op": "kill", "id"}                                 end such a process and its group
 
-It tells {"event": "interrupted"}, {"event": "worker", "number", "status"} and {"event": "exit", "id", "status"}
+It tells {"event": "interrupted"}, {"event": "worker", "number", "status"} (with "memory" where the watchdog ended it,
+and with it everything else inside) and {"event": "exit", "id", "status"}
 (statuses as `os.waitpid` gives them), and before its exit what could not be done: {"event": "failed", "id", "errno",
 "path"} ("path" where the working directory is to blame). When the host's end of the socket closes it exits, and the
 operating system ends every process of the namespace with it.
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.kernel.guest import confine, wire
+from harness.kernel.guest.watchdog import Watchdog
 
 HIGH = 600  # descriptors of ours in a child get this number or more, away from those that programs use
 
@@ -35,9 +37,12 @@ HIGH = 600  # descriptors of ours in a child get this number or more, away from 
 class Init:
     """The loop of process 1. `serve_cells(cell_socket)` is what a worker does; it never returns."""
 
-    def __init__(self, orders: socket.socket, serve_cells: Callable[[socket.socket], NoReturn]) -> None:
+    def __init__(
+        self, orders: socket.socket, serve_cells: Callable[[socket.socket], NoReturn], watchdog: Watchdog | None
+    ) -> None:
         self._orders = orders
         self._serve_cells = serve_cells
+        self._watchdog = watchdog
         self._worker: int | None = None
         self._number = -1
         self._spawned: dict[int, int] = {}
@@ -53,7 +58,8 @@ class Init:
         selector.register(self._orders, selectors.EVENT_READ)
         with contextlib.suppress(OSError):  # the host is gone
             while True:
-                for key, _ in selector.select():
+                self._watch()
+                for key, _ in selector.select(self._watchdog.wait_s if self._watchdog else None):
                     if key.fd == wake:
                         os.read(wake, 4096)
                         self._reap()
@@ -88,7 +94,11 @@ class Init:
         if pid == 0:
             cell = _become_child(descriptors[1:], keep=descriptors[0])
             confine.set_dumpable(True)
-            self._serve_cells(socket.socket(fileno=cell))
+            confine.killed_early(confine.WORKERS_OOM_SCORE)
+            try:
+                self._serve_cells(socket.socket(fileno=cell))
+            finally:  # out of memory, say: nothing of process 1's may run here
+                os._exit(1)
         self._worker, self._number = pid, number
 
     def _end_all(self) -> None:
@@ -102,6 +112,14 @@ class Init:
             except ChildProcessError:
                 return
             self._tell_exit(pid, status)
+
+    def _watch(self) -> None:
+        """End everything that runs where it holds too much memory."""
+        if self._watchdog is not None and self._watchdog.is_beyond():
+            self._end_all()
+            wire.send(
+                self._orders, {"event": "worker", "number": self._number, "status": signal.SIGKILL, "memory": True}
+            )
 
     def _reap(self) -> None:
         while True:
@@ -175,7 +193,7 @@ def _execute(order: wire.Frame) -> NoReturn:
 
 def _read(order: wire.Frame) -> None:
     """Copy the file `path` to stdout, at most `limit` bytes and one."""
-    with open(order["path"], "rb", buffering=0) as file:
+    with open(order["path"], "rb", buffering=0, opener=_without_waiting) as file:
         left = order["limit"] + 1
         while left > 0 and (chunk := file.read(min(left, 1 << 20))):
             left -= len(chunk)
@@ -186,9 +204,14 @@ def _write(order: wire.Frame) -> None:
     """Make the file `path` of what comes on stdin; its parent directories are made where they are missing."""
     path = Path(order["path"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb", buffering=0) as file:
+    with open(path, "wb", buffering=0, opener=_without_waiting) as file:
         while chunk := os.read(0, 1 << 20):
             _write_all(file.fileno(), chunk)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open, also a named pipe of a cell's, whose other end may never come."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -38,8 +38,9 @@ class TextDisplayHook(DisplayHook):
         """No prompt."""
 
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
-        """Keep the text."""
-        self.text = format_dict.get("text/plain")
+        """Keep the text, whatever an object gave as such."""
+        text = format_dict.get("text/plain")
+        self.text = text if text is None or isinstance(text, str) else repr(text)
 
     def finish_displayhook(self) -> None:
         """Print nothing."""

@@ -1,10 +1,12 @@
 """The warm process that every kernel is forked from: IPython, numpy and pandas imported, a shell ready.
 
 Started by `harness/kernel/zygote.py` under bubblewrap with the number of a connected socket as its argument. It tells
-{"event": "ready"}, then serves requests {"files", "disk_mb", "memory_mb", "processes"} that carry four descriptors:
-the new kernel's orders socket, its cell socket, stdout, stderr. The kernel answers on its own orders socket, not here:
-{"event": "up"} with a pidfd of its process 1, or {"event": "refused"} with a "reason" or the names of "unreadable"
-files. The zygote runs no code of the model's, holds nothing of value in memory, and ends when its socket closes.
+{"event": "ready"}, then serves requests {"files", "disk_mb", "memory_mb", "processes", "watch_mb"} that carry these
+descriptors: the new kernel's orders socket, its cell socket, stdout, stderr, and the list of processes of the control
+group that bounds their memory, unless "watch_mb" says that a watchdog is to do that. The kernel answers on its own
+orders socket, not here: {"event": "up"} with a pidfd of its process 1, or {"event": "refused"} with a "reason" or the
+names of "unreadable" files. The zygote runs no code of the model's, holds nothing of value in memory, and ends when its
+socket closes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import gc
 import importlib
 import io
 import os
+import platform
 import signal
 import socket
 import sys
@@ -21,8 +24,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.kernel.guest import confine, wire, worker
+from harness.kernel.guest import confine, seccomp, wire, worker
 from harness.kernel.guest.init import Init
+from harness.kernel.guest.watchdog import Watchdog
 
 WARM_MODULES = ("numpy", "pandas")
 
@@ -34,6 +38,7 @@ def main() -> NoReturn:
     os.umask(0o022)  # kernels run as another user and must see what is made here
     os.environ.pop("PWD", None)  # bubblewrap's
     shell = warm_up()
+    filter_ = seccomp.program(platform.machine())
     runtime = confine.runtime_paths()
     confine.build_template(runtime)
     worker.furnish(lambda path: confine.is_shown(path, runtime))
@@ -42,7 +47,7 @@ def main() -> NoReturn:
     while (received := wire.receive(host)) is not None:
         request, descriptors = received
         if os.fork() == 0:
-            become_kernel(shell, runtime, request, descriptors)
+            become_kernel(shell, runtime, filter_, request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
     os._exit(0)
@@ -67,19 +72,22 @@ def warm_up() -> worker.CellShell:
 
 
 def become_kernel(
-    shell: worker.CellShell, runtime: Sequence[str], request: wire.Frame, descriptors: Sequence[int]
+    shell: worker.CellShell, runtime: Sequence[str], filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
 ) -> NoReturn:
     """Turn this fork of the zygote into a kernel's process 1, or tell why that failed."""
     orders, *first_worker = descriptors
+    group = first_worker.pop() if request["watch_mb"] is None else None
     confine.close_all_but(descriptors)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sock = socket.socket(fileno=orders)
     try:
+        if group is not None:
+            confine.enter_group(group)
         confine.leave_namespaces()
         if os.fork() != 0:
             os._exit(0)
         confine.enter_root(runtime, request["files"], request["disk_mb"])
-        confine.drop(request["memory_mb"], request["processes"], request["disk_mb"])
+        confine.drop(request["memory_mb"], request["processes"], request["disk_mb"], filter_)
         if hidden := confine.unreadable([name for name, _ in request["files"]]):
             wire.send(sock, {"event": "refused", "unreadable": hidden})
             os._exit(1)
@@ -90,6 +98,7 @@ def become_kernel(
         with contextlib.suppress(OSError):  # nobody waits any more
             wire.send(sock, {"event": "refused", "reason": str(error)})
         os._exit(1)
-    init = Init(sock, lambda cells: worker.serve(shell, cells))
+    watchdog = Watchdog(request["watch_mb"] << 20) if group is None else None
+    init = Init(sock, lambda cells: worker.serve(shell, cells), watchdog)
     init.obey({"op": "worker", "number": 0}, first_worker)
     init.run()

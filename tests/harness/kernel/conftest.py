@@ -11,6 +11,7 @@ import pytest
 from harness.kernel.bwrap import BwrapKernel
 from harness.kernel.protocol import CellResult, Limits
 
+pytest.register_assert_rewrite("tests.harness.kernel.contract")
 QUICK = Limits(cell_s=1.0, grace_s=1.0, output_chars=1000, memory_mb=512, disk_mb=16, processes=32)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,28 @@ async def test_the_repository_is_hidden_even_where_the_environment_lies_in_it(ru
     )
     assert set(shown.strip("[]").replace("'", "").split(", ")) <= {"", ".venv", "venv"}
     assert (await run("import harness")).error.name == "ModuleNotFoundError"
+
+
+def test_our_own_code_is_hidden_where_it_is_installed_beside_other_packages(tmp_path: Path) -> None:
+    """As from a wheel; the environment lies in /tmp, where a kernel's scratch space covers the host's, or elsewhere."""
+    for folder in (tmp_path, Path("/var/tmp") / tmp_path.name):
+        venv.create(folder, symlinks=True, with_pip=False)
+        site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        shutil.copytree(REPOSITORY / "harness", site / "harness")
+        (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+        cell = f"import os\nos.listdir({str(site)!r}), os.listdir({str(site / 'harness')!r})"
+        script = (
+            "import asyncio\nfrom harness.kernel.bwrap import BwrapKernel\nasync def main():\n"
+            f"    async with await BwrapKernel.create() as kernel: print((await kernel.run({cell!r})).text())\n"
+            "asyncio.run(main())\n"
+        )
+        (tmp_path / "script.py").write_text(script)
+        command = [str(folder / "bin" / "python"), str(tmp_path / "script.py")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"PATH": os.environ["PATH"]})
+        if folder != tmp_path:
+            shutil.rmtree(folder)
+        assert done.stdout.strip().endswith(", [])"), done.stdout + done.stderr
+        assert "harness" in done.stdout
 
 
 @pytest.mark.parametrize(
