@@ -39,7 +39,18 @@ def test_a_module_imports_only_the_rooms_below_it_and_says_what_it_is(path: Path
 
 @pytest.mark.parametrize("module", ["dabstep.cli", "dabstep._registry", "recipes.tiny", "pipeline.training_set"])
 def test_heavy_libraries_are_not_imported_by_looking_at_help(module: str) -> None:
-    heavy = "{'torch', 'transformers', 'trl', 'matplotlib', 'datasets', 'vllm', 'wandb', 'smolagents', 'datatrove', 'duckdb'}"
+    heavy = {
+        "torch",
+        "transformers",
+        "trl",
+        "matplotlib",
+        "datasets",
+        "vllm",
+        "wandb",
+        "smolagents",
+        "datatrove",
+        "duckdb",
+    }
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
