@@ -18,6 +18,7 @@ from tests.pipeline.test_edu_score import reply
 from tests.stand_ins.endpoint import StandIn
 
 ROWS, AT_ONCE, KILLS = 150, 4, 3
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # the first stage is one of the tests'
 RUN = (
     "import sys; from rich.console import Console; from pipeline.runs.plan import Plan; "
     "from pipeline.runs.run import run_pipeline; "
@@ -32,15 +33,18 @@ def test_a_killed_stage_goes_on_from_its_ledger(tmp_path: Path) -> None:
         limits = {"at_once": AT_ONCE, "start": AT_ONCE}
         plan = plan_of(tmp_path, "edu_score", rows, there.base_url, limits=limits)
         for kill in range(1, KILLS + 1):
-            child = subprocess.Popen([sys.executable, "-c", RUN, plan.to_json()], start_new_session=True)
+            child = subprocess.Popen(
+                [sys.executable, "-c", RUN, plan.to_json()], env=ENVIRONMENT, start_new_session=True
+            )
             began = time.monotonic()
-            while there.counts.kinds["answered"] < kill * 35 and time.monotonic() - began < 120:
+            while there.counts.kinds["answered"] < kill * 35 and child.poll() is None:
+                assert time.monotonic() - began < 120
                 time.sleep(0.01)
-            assert child.poll() is None
+            assert child.poll() is None, "it ended before it was killed"
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             time.sleep(0.5)  # workers end with it
-        assert subprocess.run([sys.executable, "-c", RUN, plan.to_json()]).returncode == 0
+        assert subprocess.run([sys.executable, "-c", RUN, plan.to_json()], env=ENVIRONMENT).returncode == 0
         answered = there.counts.kinds["answered"]
     kept = [row.id for shard in shards(plan.folder("edu_score")) for row in read_rows(shard)]
     assert kept == [row.id for row in rows]
