@@ -11,6 +11,7 @@ Reading is strict: a torn file or a line that is no row is an error that names f
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,9 +54,12 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed writers left in a folder. Only where no writer is at work."""
+    """Remove what killed writers left in a folder, files and folders. Only where no writer is at work."""
     for partial in folder.glob("*.partial"):
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():  # of a gather step
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 class RowWriter:

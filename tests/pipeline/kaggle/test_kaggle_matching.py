@@ -26,7 +26,7 @@ FILES = {
         ("input/ports-of-europe/data/deep/depth.json", "data/deep/depth.json"),
         ("../input/ports-of-europe/depth.json", "data/deep/depth.json"),
         ("./tides.csv", "tides.csv"),
-        ("/home/me/work/ports.csv", "ports.csv"),
+        ("/home/ada/notebooks/ports.csv", "ports.csv"),
         ("deep/depth.json", "data/deep/depth.json"),
         ("../input/tides/big.csv", "big.csv.zip"),
         ("big.csv.zip", "big.csv.zip"),
