@@ -12,17 +12,16 @@ Where the environment names a study (`harness/study.py`), the training is logged
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import MISSING, asdict, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import lifeline
 from recipes import study_run
+from recipes.command_line import print_resolved
+from recipes.rows import read_rows, rows_that_fit
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from trl import ModelConfig, SFTConfig, SFTTrainer
 
 
@@ -39,63 +38,6 @@ class RecipeArguments:
     )
     matrix_learning_rate: float = field(default=0.01, metadata={"help": "Learning rate of Muon's matrices."})
     threads: int = field(default=0, metadata={"help": "CPU threads of this process; 0 leaves torch's choice."})
-
-
-class RecipeError(SystemExit):
-    """A user's mistake: printed in one line, exit code 2."""
-
-    def __init__(self, message: str) -> None:
-        print(f"sft: {message}", file=sys.stderr)
-        super().__init__(2)
-
-
-def read_rows(training_set: Path, variant: str = "non_thinking") -> list[dict[str, Any]]:
-    """The training set's rows, `{"messages": [...], "tools": "JSON text"}` each.
-
-    Out of `rows.jsonl` (`dabstep training-set`), or the split `variant` of a folder that the pipeline published.
-    """
-    if (training_set / "data").is_dir():
-        return published_rows(training_set, variant)
-    file = training_set / "rows.jsonl"
-    if not file.is_file():
-        raise RecipeError(f"{file}: no such training set. Make one from logs with `dabstep training-set`.")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def published_rows(folder: Path, variant: str) -> list[dict[str, Any]]:
-    """The rows of a published data set, its messages as chat templates want them: what is empty is not there."""
-    from datasets import disable_progress_bars, load_dataset
-
-    shards = sorted(str(shard) for shard in (folder / "data").glob(f"{variant}-*.parquet"))
-    if not shards:
-        there = sorted({shard.name.rpartition("-")[0] for shard in (folder / "data").glob("*.parquet")})
-        raise RecipeError(f"{folder}: has no split {variant!r}. Give one of {', '.join(there) or 'none'} by --variant.")
-    disable_progress_bars()
-    columns = load_dataset("parquet", data_files=shards, split="train", columns=["messages", "tools"])
-    return [{"messages": [_chat(message) for message in row["messages"]], "tools": row["tools"]} for row in columns]
-
-
-def _chat(message: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in message.items() if key in ("role", "content") or value}
-
-
-def rows_that_fit(rows: list[dict[str, Any]], max_length: int | None, tokenizer: Any) -> Dataset:
-    """Rows whose tokens fit into `max_length`, as TRL's conversational rows; the others are dropped and counted.
-
-    TRL would cut them silently, and a trace without its answer teaches never to answer.
-    """
-    from datasets import Dataset
-
-    def fits(row: dict[str, Any]) -> bool:
-        tools = json.loads(row["tools"]) if row.get("tools") else None
-        ids = tokenizer.apply_chat_template(row["messages"], tools=tools, tokenize=True, return_dict=True)["input_ids"]
-        return max_length is None or len(ids) <= max_length
-
-    kept = [{"messages": row["messages"], "tools": row.get("tools")} for row in rows if fits(row)]
-    print(f"rows: {len(kept)} kept, {len(rows) - len(kept)} dropped as longer than max_length={max_length}")
-    if not kept:
-        raise RecipeError("no row is left to train on. Raise --max_length.")
-    return Dataset.from_list(kept)
 
 
 def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelConfig) -> SFTTrainer:
@@ -132,20 +74,6 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
             (args.adam_beta1, args.adam_beta2),
         )
     return trainer
-
-
-def print_resolved(recipe: RecipeArguments, model_config: ModelConfig, args: SFTConfig) -> None:
-    """Print every value of the recipe, and those of TRL's that differ from its defaults."""
-    print("recipe: " + ", ".join(f"{name}={value}" for name, value in asdict(recipe).items()))
-    for config in (model_config, args):
-        fields = type(config).__dataclass_fields__
-        changed = {
-            name: getattr(config, name)
-            for name, known in fields.items()
-            if getattr(config, name) != known.default and known.default is not MISSING and not name.startswith("_")
-        }
-        shown = ", ".join(f"{name}={value}" for name, value in changed.items())
-        print(f"{type(config).__name__}, where it differs from its defaults: {shown}")
 
 
 def main() -> None:

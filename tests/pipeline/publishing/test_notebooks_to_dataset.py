@@ -21,7 +21,7 @@ from pipeline.row import NotebookRow
 from pipeline.runs.funnel import Funnel
 from pipeline.runs.stages import shards
 from pipeline.runs.store import read_rows
-from recipes.sft import read_rows as training_rows
+from recipes.rows import read_rows as training_rows
 from recipes.tiny import make_tiny_model
 from tests.pipeline.publishing.school import PUPILS, config_of, run_school, teach, write_school
 from tests.stand_ins.endpoint import StandIn
