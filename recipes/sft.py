@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness import lifeline
 from recipes import study_run
-from recipes.command_line import print_resolved
+from recipes.command_line import RecipeError, print_resolved
 from recipes.rows import read_rows, rows_that_fit
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     from transformers import AutoTokenizer
     from trl import SFTTrainer
 
+    if model_config.model_name_or_path is None:
+        raise RecipeError("no model to train. Give a folder or a name of the Hub by --model_name_or_path.")
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     tokenizer = AutoTokenizer.from_pretrained(model_config.model_name_or_path)
