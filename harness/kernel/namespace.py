@@ -19,10 +19,10 @@ from typing import Any, Self
 from harness.kernel.cells import Worker
 from harness.kernel.cgroup import Group
 from harness.kernel.channel import Channel
-from harness.kernel.command import Completed, Streams
+from harness.kernel.command import Streams
 from harness.kernel.guest import wire
 from harness.kernel.guest.confine import HOST_UID, INPUT
-from harness.kernel.protocol import KernelUnavailable, Limits
+from harness.kernel.protocol import Completed, KernelUnavailable, Limits
 from harness.kernel.zygote import Zygote, remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
