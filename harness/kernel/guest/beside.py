@@ -1,9 +1,9 @@
 """Runs a command, reads or writes a file, in a sandbox that can only be sent shell commands: `python3 -c THIS ORDER`.
 
-The order is JSON, or a file of it. {"do": "exec", "argv", "cwd", "env", "stdin", "timeout"} runs a command (`stdin`: a file, or null);
-{"do": "read", "path", "to", "limit"} copies a file to one that the host may fetch; {"do": "write", "path", "from"}
-makes a file of one that the host has sent. Everything happens with the rights of the sandbox's user. What came of it is
-the last line of stderr: the order's "mark", then {"status"}, {"errno", "path"} or {"timeout": true}.
+The order is JSON, or a file of it. {"do": "exec", "argv", "cwd", "env", "stdin", "timeout"} runs a command (`stdin`: a
+file, or null); {"do": "read", "path", "to", "limit"} copies a file to one that the host may fetch; {"do": "write",
+"path", "from"} makes a file of one that the host has sent. Everything happens with the rights of the sandbox's user.
+What came of it is the last line of stderr: the order's "mark", then {"status"}, {"errno", "path"} or {"timeout": true}.
 """
 
 import contextlib
