@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
+@cache
 def image_tag() -> str:
     """The image's name; another as soon as anything in it would be another."""
     digest = hashlib.sha256(python_version().encode())

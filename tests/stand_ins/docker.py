@@ -183,6 +183,8 @@ def sandbox(image: Path, options: dict[str, Any]) -> list[str]:
     for path in runtime_paths():
         line += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
     guest = "/opt/dabstep/harness/kernel/guest"
+    (image / "passwd").write_text(f"user:x:{uid}:{gid}:user:/home/user:/bin/sh\n")
+    line += ["--ro-bind", str(image / "passwd"), "/etc/passwd"]
     line += ["--ro-bind", str(image / "guest"), guest, "--proc", "/proc", "--dev", "/dev"]
     line += _tmpfs("/dev/shm", options["--shm-size"], "1777")
     home, settings = options["--tmpfs"].split(":")
