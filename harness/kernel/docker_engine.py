@@ -69,7 +69,7 @@ def _ask(docker: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _last(said: str) -> str:
-    return (said.strip().splitlines() or ["it said nothing"])[-1].rstrip(".")
+    return (said.strip().splitlines() or ["it said nothing"])[-1].rstrip(".?")
 
 
 def requirements() -> str:
