@@ -189,7 +189,7 @@ def register_entry(
 
 @app.command("docker-image")
 def docker_image() -> None:
-    """Build the image of the sandbox dabstep-docker, with this environment's versions of packages. Needs the network."""
+    """Build the image of dabstep-docker, with the versions of packages that this environment has. Needs the network."""
     from harness.kernel.docker_engine import build_image, program
     from harness.kernel.protocol import KernelUnavailable
 
