@@ -4,9 +4,9 @@
 
 NEFTune (https://arxiv.org/abs/2310.05914) adds to every embedding noise that is uniform in +-alpha / sqrt(L x d), where
 L is the length of the sequence and d the width. transformers takes for L the length of the row that the model is given.
-When conversations are packed, one row holds many, and each would get less noise than alone, by sqrt(row / conversation).
-So alpha is scaled by that, with the mean lengths; conversations of one length then get exactly the noise that they would
-get alone, others as if each had the mean length. Nothing is changed where rows are not packed.
+When conversations are packed, one row holds many, and each would get less noise than alone: by the root of row length
+over conversation length. So alpha is scaled by that, with the mean lengths; conversations of one length then get just
+the noise that they would get alone, others as if each had the mean length. Rows that are not packed change nothing.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 A template that does both already is kept (the tiny model's, that of a checkpoint trained here). Else TRL has one for
 most models; ours (`templates/*.jinja`) stand where TRL's does not do: Qwen3-*-Thinking-2507, which TRL does not know,
-and Qwen2.5, whose calls' arguments TRL's would quote twice, since rows hold them as JSON text. A model's own template is
-recognised by what it renders, not by its text: ours takes its place only where both say the same, byte for byte.
+and Qwen2.5, whose calls' arguments TRL's would quote twice, since rows hold them as JSON text. A model's own template
+is recognised by what it renders, not by its text: ours takes its place only where both say the same, byte for byte.
 """
 
 from __future__ import annotations
