@@ -3,6 +3,7 @@
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --dry-run     # arms, commands, a guess of the time
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml               # run it, or go on with it
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --show        # the table of what is scored by now
+    python recipes/ablate.py recipes/configs/epochs-tiny.yaml --push-to-hub OWNER/NAME      # the best, with its card
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --watch       # on another machine or GPU: only score ...
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --train-only  # ... what this one trains
 
@@ -30,6 +31,7 @@ from harness import study
 from harness.children import Child, ChildFailed, Progress, shown
 from harness.evaluations import INSPECT
 from harness.jobs import Job, Slot, run_jobs
+from recipes.ablation.best import best_of, publish_best
 from recipes.ablation.forecast import forecast_of
 from recipes.ablation.outcome import Outcome, comparison_text, outcome_of, table, write_outcome
 from recipes.ablation.plan import Plan, filled, make_plan
@@ -39,6 +41,7 @@ from recipes.ablation.study import log_outcome
 from recipes.ablation.work import Work, step_command, training_command
 from recipes.command_line import RecipeError
 from results.comparison import ComparisonError
+from results.hub import HubError
 from results.provenance import ProvenanceError
 from results.table import duration
 
@@ -53,11 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         state = State(Path(settings.run), given.other_code)
         if given.dry_run:
             dry_run(plan, settings, state, console)
+        elif given.push_to_hub:
+            best = best_of(plan, state)
+            console.print(f"{best.scoring.label}: {best.folder}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"published: {publish_best(best, given.push_to_hub, plan, settings, state, given.private)}")
         elif given.show:
             show(outcome_of(plan, state, settings), console)
         elif not run(plan, settings, state, console, train=not given.watch, score=not given.train_only):
             raise SystemExit(1)
-    except (AblationError, ComparisonError, ProvenanceError, ChildFailed) as error:
+    except (AblationError, ComparisonError, HubError, ProvenanceError, ChildFailed) as error:
         raise RecipeError(str(error)) from None
 
 
@@ -66,10 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, help="the ablation's YAML")
     parser.add_argument("--run", type=Path, help="the run's folder, in place of the YAML's")
     parser.add_argument("--other-code", action="store_true", help="go on although the code has changed meanwhile")
+    parser.add_argument("--private", action="store_true", default=None, help="the Hub's repository is private")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print arms, commands and a guess of the time")
     what.add_argument("--show", action="store_true", help="print the table of what is scored by now")
     what.add_argument("--watch", action="store_true", help="train nothing; score checkpoints as they appear")
+    what.add_argument(
+        "--push-to-hub", metavar="OWNER/NAME", help="upload the best model, with a card of the whole table"
+    )
     what.add_argument("--train-only", action="store_true", help="score nothing; somebody watches")
     return parser
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from harness import lifeline
 from recipes import study_run
 from recipes.command_line import RecipeError, print_resolved
+from recipes.publishing import Publisher
 from recipes.rows import read_rows, rows_that_fit
 
 if TYPE_CHECKING:
@@ -86,10 +87,12 @@ def main() -> None:
     parser = TrlParser((RecipeArguments, SFTConfig, ModelConfig))  # type: ignore[arg-type]
     recipe, args, model_config = parser.parse_args_and_config(fail_with_unknown_args=True)
     print_resolved(recipe, model_config, args)
+    publisher = Publisher.of(args)
     trainer = make_trainer(recipe, args, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model(args.output_dir)
+    publisher.publish(trainer, asdict(recipe), str(model_config.model_name_or_path))
     if run is not None:
         run.finish()
 

@@ -94,9 +94,10 @@ def seed_words(spread: SeedSpread) -> str:
     each = ", ".join(f"{100 * difference:+.1f}" for difference in spread.differences)
     if spread.bounds is None:
         return "One seed: nothing here tells what another would say."
-    signs = {difference > 0 for difference in spread.differences if difference}
-    agree = len(signs) == 1 and all(spread.differences)
     said = f"Seed by seed {each} points"
+    if not any(spread.differences):
+        return f"{said}."
+    agree = len({(difference > 0) - (difference < 0) for difference in spread.differences}) == 1
     said += ", all one way" if agree else ", not all one way"
     low, high = 100 * spread.bounds.low, 100 * spread.bounds.high
     said += f"; over seeds {100 * spread.mean:+.1f} (95% interval {low:+.1f} to {high:+.1f})"

@@ -115,11 +115,17 @@ def training_made_with(training: Training, settings: Settings) -> dict[str, Any]
         "recipe's YAML": _digest(config),
         "flags": dict(training.flags),
         "launch": settings.launch,
-        "training set": content_hash(training.flags.get("training_set")),
+        "training set": [content_hash(part) for part in _sets(training.flags.get("training_set"))],
         "model": content_hash(training.base),
         "libraries": {name: version(name) for name in LIBRARIES},
         "code": code_hash(TRAINING_CODE),
     }
+
+
+def _sets(given: object) -> list[str]:
+    """The folders and files of a training set: one, or several with their weights (`agent=1,chat.jsonl=2`)."""
+    parts = [part.strip() for part in str(given or "").split(",")]
+    return [part if Path(part).exists() else part.rpartition("=")[0] or part for part in parts]
 
 
 def scoring_made_with(scoring: Scoring) -> dict[str, Any]:
