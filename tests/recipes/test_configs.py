@@ -1,7 +1,7 @@
 """Every YAML of supervised fine-tuning takes two steps: a shrunken random model of its architecture, on this CPU.
 
-The tokenizers' vocabularies are trained here; class, special tokens and chat templates are the models' own. Nothing of a
-YAML is changed but the model's folder, the training set, the number of steps and processes. QLoRA is really quantised
+The tokenizers' vocabularies are trained here; class, special tokens and chat templates are the models' own. Nothing of
+a YAML is changed but the model's folder, the training set, the number of steps and processes. QLoRA is really quantised
 (bitsandbytes has a CPU backend).
 """
 
