@@ -6,26 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harness.kernel.channel import PipeReader
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that ended: its exit status (negative: the signal that killed it) and its output."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-
-class OutputTooLong(RuntimeError):
-    """A command or a file gave more than `limit` bytes; `output` holds the beginning."""
-
-    def __init__(self, output: bytes, limit: int) -> None:
-        super().__init__(f"more than {limit} bytes of output")
-        self.output = output
+from harness.kernel.protocol import OutputTooLong
 
 
 class Streams:

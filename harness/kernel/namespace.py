@@ -14,19 +14,37 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from harness.kernel.cells import Worker
 from harness.kernel.cgroup import Group
 from harness.kernel.channel import Channel
-from harness.kernel.command import Completed, Streams
+from harness.kernel.command import Streams
 from harness.kernel.guest import wire
-from harness.kernel.guest.confine import HOST_UID, INPUT
-from harness.kernel.protocol import KernelUnavailable, Limits
-from harness.kernel.zygote import Zygote, remedy, warm_zygote
+from harness.kernel.guest.confine import INPUT
+from harness.kernel.protocol import Completed, KernelUnavailable, Limits
+from harness.kernel.zygote import remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
+
+
+class Source(Protocol):
+    """Where kernels come from: the zygote, or something that stands for one elsewhere."""
+
+    reader: str  # who must be allowed to read the question's files
+
+    def request(self, request: wire.Frame, descriptors: Sequence[int]) -> None:
+        """Ask for a kernel. Raises OSError where none can be had; the caller keeps its descriptors."""
+
+    def group(self, limit_mb: int) -> Group | None:
+        """A control group for a kernel, None where none can be had or none is needed."""
+
+    def discard(self, group: Group) -> None:
+        """Let go of a kernel's control group."""
+
+    def failure(self) -> KernelUnavailable:
+        """Why it ended."""
 
 
 class Namespace:
@@ -41,7 +59,7 @@ class Namespace:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._spawned = 0
         self._pidfd = -1
-        self._zygote: Zygote | None = None
+        self._zygote: Source | None = None
         self._group: Group | None = None
         self._kills = 0
         self._over_memory = False
@@ -66,7 +84,7 @@ class Namespace:
 
     @classmethod
     async def _open(cls, files: Mapping[str, Path], limits: Limits) -> Self:
-        zygote = await warm_zygote(limits.start_s)
+        zygote = await cls._source(limits)
         orders, guest_orders = socket.socketpair()
         namespace = cls(orders, limits)
         group = namespace._bound_memory(zygote)
@@ -84,7 +102,7 @@ class Namespace:
             namespace.worker.close_guest_ends()
             answer = await namespace._up
             if "unreadable" in answer:
-                raise PermissionError(_unreadable([files[name] for name in answer["unreadable"]]))
+                raise PermissionError(_unreadable([files[name] for name in answer["unreadable"]], zygote.reader))
             if "reason" in answer:
                 raise KernelUnavailable(
                     f"No isolated kernel can be had here: {answer['reason']}. {remedy(answer['reason'])}"
@@ -104,7 +122,11 @@ class Namespace:
                 os.close(group.descriptor)
         return namespace
 
-    def _bound_memory(self, zygote: Zygote) -> Group | None:
+    @classmethod
+    async def _source(cls, limits: Limits) -> Source:
+        return await warm_zygote(limits.start_s)
+
+    def _bound_memory(self, zygote: Source) -> Group | None:
         self._zygote, self._group = zygote, zygote.group(self._limits.total_mb)
         return self._group
 
@@ -256,10 +278,10 @@ class Namespace:
             self.kill()  # now that its processes are gone, so can the control group
 
 
-def _unreadable(paths: Sequence[Path]) -> str:
+def _unreadable(paths: Sequence[Path], reader: str) -> str:
     listed = ", ".join(map(str, paths))
     return (
-        f"{listed}: not readable inside the kernel, which runs as user {HOST_UID} when root starts it "
+        f"{listed}: not readable inside the kernel, which runs as {reader} "
         f"({INPUT} shows files with their own permissions). Allow it: chmod o+r {' '.join(map(str, paths))}"
     )
 

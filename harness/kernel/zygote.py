@@ -28,7 +28,7 @@ from pathlib import Path
 import harness
 from harness.kernel.cgroup import CannotGroup, Group, Groups
 from harness.kernel.guest import wire
-from harness.kernel.guest.confine import DEVICES, HOME, INSIDE_UID, STAGING
+from harness.kernel.guest.confine import DEVICES, HOME, HOST_UID, INSIDE_UID, STAGING
 from harness.kernel.protocol import KernelUnavailable
 
 # Everything that a kernel's environment holds. One thread for numerical libraries: kernels run many at a time.
@@ -122,6 +122,8 @@ def remedy(said: str) -> str:
 
 class Zygote:
     """A started zygote; ready some time after it was made."""
+
+    reader = f"user {HOST_UID} when root starts it"
 
     def __init__(self) -> None:
         self._bwrap = bubblewrap()

@@ -237,6 +237,18 @@ def drop(memory_mb: int, processes: int, disk_mb: int, filter_: bytes) -> None:
     seccomp.install(filter_)
 
 
+def drop_within(memory_mb: int, disk_mb: int, filter_: bytes) -> None:
+    """What is left to `drop` where a container has seen to namespaces, user and capabilities.
+
+    The number of processes is left to the container, too: Linux counts a user's over all containers.
+    """
+    _limit(memory_mb, None, disk_mb)
+    _checked("no_new_privs", _prctl(PR_SET_NO_NEW_PRIVS, 1))
+    killed_early(OOM_SCORE)
+    set_dumpable(False)
+    seccomp.install(filter_)
+
+
 def killed_early(score: int) -> None:
     """How soon Linux kills this process where memory runs out, 0 to 1000: before the host's, and the worker first."""
     _write("/proc/self/oom_score_adj", str(score))
@@ -252,7 +264,7 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def _limit(memory_mb: int, processes: int, disk_mb: int) -> None:
+def _limit(memory_mb: int, processes: int | None, disk_mb: int) -> None:
     """Limits of each process. `memory_mb` bounds its private memory; its address space may hold 2 GiB beyond that.
 
     What this process brings along from the zygote does not count.
@@ -269,6 +281,8 @@ def _limit(memory_mb: int, processes: int, disk_mb: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 64 * 1024),
     ):
+        if value is None:
+            continue
         _, hard = resource.getrlimit(which)
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (bound, bound))

@@ -49,10 +49,7 @@ class Init:
 
     def run(self) -> NoReturn:
         """Obey orders until the host's end closes."""
-        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        wake = self._wake_on_children()
         selector = selectors.DefaultSelector()
         selector.register(wake, selectors.EVENT_READ)
         selector.register(self._orders, selectors.EVENT_READ)
@@ -68,6 +65,14 @@ class Init:
                     else:
                         os._exit(0)
         os._exit(1)
+
+    def _wake_on_children(self) -> int:
+        """A descriptor that becomes readable when a child has ended."""
+        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return wake
 
     def obey(self, order: wire.Frame, descriptors: Sequence[int]) -> None:
         """Carry out one order; its descriptors are closed here."""

@@ -53,14 +53,17 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def warm_up() -> worker.CellShell:
-    """Import what most cells need and go once through the code that a first cell would find cold."""
+def warm_up(scratch: str = confine.STAGING) -> worker.CellShell:
+    """Import what most cells need and go once through the code that a first cell would find cold.
+
+    `scratch` is a folder that is writable now, and not the one that kernels use.
+    """
     for name in WARM_MODULES:
         importlib.import_module(name)
     pandas = sys.modules["pandas"]
     frame = pandas.read_csv(io.StringIO("a,b\n1,x\n2,y\n"))
     repr(frame.groupby("b")["a"].sum())
-    tempfile.tempdir = confine.STAGING  # the only place that is writable here, and not the one that kernels use
+    tempfile.tempdir = scratch
     shell = worker.make_shell()
     shell.run_cell("1 + 1", store_history=True)  # type: ignore[no-untyped-call]
     shell.reset(new_session=True)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.kernel.command import OutputTooLong
+from harness.kernel.protocol import OutputTooLong
 
 pytestmark = pytest.mark.anyio
 
