@@ -1,10 +1,10 @@
 """Namespaces, mounts and limits: how a process forked by the zygote becomes an isolated kernel.
 
 The zygote sees the host's file system read-only and holds CAP_SYS_ADMIN in its user namespace (the host's own for
-root, bubblewrap's for an ordinary user). Its child calls `leave_namespaces`, forks, and the fork calls `enter_root`
-(a root that holds the interpreter, the question's files and private scratch space, nothing else) and `drop` (an
-unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every failure is an
-OSError whose text names the step.
+root, bubblewrap's for an ordinary user). It forks a kernel's process 1 by `fork_first`, which calls `leave_namespaces`,
+`enter_root` (a root that holds the interpreter, the question's files and private scratch space, nothing else) and
+`drop` (an unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every
+failure is an OSError whose text names the step.
 """
 
 from __future__ import annotations
@@ -77,10 +77,25 @@ def enter_group(processes: int) -> None:
     os.close(processes)
 
 
+def fork_first(own_processes: int) -> int:
+    """As `os.fork`, but the child is process 1 of a new process namespace.
+
+    `own_processes` is open on this process's own process namespace, in which its other children are to be.
+    """
+    _unshare(CLONE_NEWPID, "process namespace")
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0 and _libc.setns(own_processes, CLONE_NEWPID) != 0:
+            os._exit(1)  # no further fork would be where it belongs
+    return pid
+
+
 def leave_namespaces() -> None:
-    """Leave the zygote's namespaces; the next fork is process 1 of a new process namespace."""
-    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
-    _unshare(flags, "mount, process, ipc, uts, network and cgroup namespaces")
+    """Leave the zygote's namespaces but that of processes."""
+    flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
+    _unshare(flags, "mount, ipc, uts, network and cgroup namespaces")
 
 
 def runtime_paths() -> list[str]:
