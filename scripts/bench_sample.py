@@ -109,21 +109,22 @@ def task(samples: int, sandboxed: bool) -> Task:
 
 
 class Clock:
-    """Wall and CPU seconds of a run: this process's, and the whole machine's without it."""
+    """Seconds of a run: wall, CPU of this process, its waiting for a CPU, and CPU of the whole machine without it."""
 
     def __init__(self) -> None:
         self._begun = self._read()
 
     @staticmethod
-    def _read() -> tuple[float, float, float]:
+    def _read() -> tuple[float, float, float, float]:
         user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
         busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-        return time.perf_counter(), time.process_time(), busy
+        waited = int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+        return time.perf_counter(), time.process_time(), waited, busy
 
     def each(self, samples: int) -> dict[str, float]:
         """Milliseconds a sample since this clock was made."""
-        wall, own, busy = (now - begun for now, begun in zip(self._read(), self._begun, strict=True))
-        figures = {"wall_ms": wall, "own_cpu_ms": own, "other_cpu_ms": max(0.0, busy - own)}
+        wall, own, waited, busy = (now - begun for now, begun in zip(self._read(), self._begun, strict=True))
+        figures = {"wall_ms": wall, "own_cpu_ms": own, "own_wait_ms": waited, "other_cpu_ms": max(0.0, busy - own)}
         return {name: 1000 * value / samples for name, value in figures.items()}
 
 
