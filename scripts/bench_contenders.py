@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -84,7 +85,7 @@ async def ipykernel_bare(data: Path) -> AsyncIterator[Session]:
     with tempfile.TemporaryDirectory() as home:
         Path(home, "input").mkdir()
         Path(home, "input", data.name).symlink_to(data)
-        manager, client = await start_new_async_kernel(startup_timeout=START_S, cwd=home)
+        manager, client = await start_new_async_kernel(startup_timeout=START_S, cwd=home, stderr=subprocess.DEVNULL)
         try:
             yield _Jupyter(client)
         finally:

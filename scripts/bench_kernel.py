@@ -103,15 +103,15 @@ async def one_session(name: str, opening: Opening, data: Path, taken: dict[str, 
 
 async def rounds(count: int, data: Path, progress: Progress) -> Samples:
     """Contender -> figure -> milliseconds; the order changes from round to round, the first round does not count."""
-    found: Samples = {}
     names = list(CONTENDERS)
+    found: Samples = {name: {} for name in names}
     bar = progress.add_task("sessions, one at a time", total=(count + 1) * len(names))
     for number in range(count + 1):
         if number == 1:
-            found = {}
+            found = {name: {} for name in names}
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            taken = found.setdefault(name, {})
+            taken = found[name]
             for _ in range(STARTS.get(name, 1) - 1):
                 await one_session(name, CONTENDERS[name], data, taken, full=False)
             await one_session(name, CONTENDERS[name], data, taken, full=True)

@@ -27,6 +27,7 @@ from harness.kernel.zygote import Zygote, remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
+TOLD_S = 3.0  # until process 1 must have told how a worker ended whose channel is closed
 
 
 class Namespace:
@@ -159,7 +160,7 @@ class Namespace:
     async def how_worker_ended(self) -> str:
         """How the worker was lost, as the end of a sentence about the kernel."""
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(TOLD_S):
                 status = os.waitstatus_to_exitcode(await asyncio.shield(self._worker_ended))
         except TimeoutError:
             return "closed the channel that it is controlled by and was killed"
