@@ -1,11 +1,11 @@
 """How fast kernels start and answer, beside what others use for the same: `make bench-kernel`.
 
-    python -m scripts.bench_kernel                       # about four minutes; the machine must be quiet
-    python -m scripts.bench_kernel --rounds 2 --many 4   # whether it runs
+    python scripts/bench_kernel.py                       # about four minutes; the machine must be quiet
+    python scripts/bench_kernel.py --rounds 2 --many 4   # whether it runs
 
 In one run on one machine, in rounds that take the contenders of `bench_contenders.py` in changing order, each with a
-new session: the start until pandas is imported, `1 + 1`, then a table of 138,236 rows by 21 columns (made by seed, in the
-shape of DABStep's payments.csv) read and grouped. Then 32 sessions at once: wall time until all are ready, and the
+new session: the start until pandas is imported, `1 + 1`, then a table of 138,236 rows by 21 columns (made by seed, of
+the shape of DABStep's payments.csv) read and grouped. Then 32 sessions at once: wall time until all are ready, and the
 memory of all their processes with what they share counted once. Tells medians, 95th percentiles, ratios and which
 of the wanted figures are met; writes results/runs/bench/kernel.json. Ends with status 1 where one is not.
 """
@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
+from bench_contenders import CONTENDERS, Opening, ipykernel_bare, peak_mb, proportional_mb
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from harness.kernel.zygote import warm_zygote
-from scripts.bench_contenders import CONTENDERS, Opening, ipykernel_bare, peak_mb, proportional_mb
 
 ROWS, COLUMNS, SEED = 138_236, 21, 0
 CELL = "1 + 1"
@@ -225,7 +225,7 @@ def report(found: dict[str, Any], console: Console) -> None:
     one = Table("p50 / p95, ms", *found["ms"], title="One session at a time; in brackets: times bwrap's")
     for what in ("start", "start with pandas", CELL, "read", "group"):
         cells = []
-        for name, taken in found["ms"].items():
+        for taken in found["ms"].values():
             ours = found["ms"]["bwrap"].get(what, found["ms"]["bwrap"]["start with pandas"])
             figure = taken.get(what)
             cells.append(

@@ -6,7 +6,7 @@ milliseconds a sample (the event loop is one thread, so samples side by side sti
 this process, and of everything else on the machine, kernels mostly, so other work must rest meanwhile. A sampling
 profile of both then says where this process's time goes. Writes results/runs/bench/sample.json.
 
-    python -m scripts.bench_sample --samples 320 --rounds 5
+    python scripts/bench_sample.py --samples 320 --rounds 5
 
 It does not measure a model, a cell's own work, or reading a question's files.
 """

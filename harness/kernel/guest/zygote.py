@@ -40,6 +40,7 @@ def main() -> NoReturn:
     shell = warm_up()
     filter_ = seccomp.program(platform.machine())
     runtime = confine.runtime_paths()
+    own = confine.Own.of(runtime)
     confine.build_template(runtime)
     worker.furnish(lambda path: confine.is_shown(path, runtime))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children need no waiting for
@@ -53,7 +54,7 @@ def main() -> NoReturn:
         except OSError as error:
             refuse(socket.socket(fileno=os.dup(descriptors[0])), str(error))
         if pid == 0:
-            become_kernel(shell, runtime, filter_, request, descriptors)
+            become_kernel(shell, own, filter_, request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
     os._exit(0)
@@ -84,7 +85,7 @@ def warm_up() -> worker.CellShell:
 
 
 def become_kernel(
-    shell: worker.CellShell, runtime: Sequence[str], filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
+    shell: worker.CellShell, own: confine.Own, filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
 ) -> NoReturn:
     """Turn this fork of the zygote into a kernel's process 1, or tell why that failed."""
     orders, *first_worker = descriptors
@@ -96,7 +97,7 @@ def become_kernel(
         if group is not None:
             confine.enter_group(group)
         confine.leave_namespaces()
-        confine.enter_root(runtime, request["files"], request["disk_mb"])
+        confine.enter_root(own, request["files"], request["disk_mb"])
         confine.drop(request["memory_mb"], request["processes"], request["disk_mb"], filter_)
         if hidden := confine.unreadable([name for name, _ in request["files"]]):
             wire.send(sock, {"event": "refused", "unreadable": hidden})
