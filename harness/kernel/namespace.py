@@ -236,6 +236,9 @@ class Namespace:
             self._pidfd = -1
         self._orders.end()
         self.worker.close()
+        self._discard_group()
+
+    def _discard_group(self) -> None:
         if self._zygote is not None and self._group is not None:
             self._zygote.discard(self._group)
 
@@ -254,7 +257,7 @@ class Namespace:
             finally:
                 loop.remove_reader(pidfd)
                 os.close(pidfd)
-            self.kill()  # now that its processes are gone, so can the control group
+            self._discard_group()  # now that its processes are gone
 
 
 def _unreadable(paths: Sequence[Path]) -> str:

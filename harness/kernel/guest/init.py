@@ -162,11 +162,12 @@ class Init:
 
 
 def _become_child(streams: Sequence[int], keep: int) -> int:
-    """Lead a new session with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
+    """Lead a new process group with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
 
-    `keep` stays open until a program is executed; its new number is returned.
+    `keep` stays open until a program is executed; its new number is returned. No new session: Linux shares processors
+    out by session, and all kernels together are to weigh no more than the host that serves them.
     """
-    os.setsid()
+    os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

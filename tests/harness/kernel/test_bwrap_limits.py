@@ -64,7 +64,7 @@ async def test_a_kernel_that_dies_says_how_and_is_back_for_the_next_cell(run: An
 
 
 async def test_daemons_end_with_the_kernel_that_started_them(run: Any) -> None:
-    await run("import subprocess\nsubprocess.Popen(['setsid', 'sleep', '60'])\nNone")
+    await run("import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\nNone")
     assert (await run("!ps -e | grep -c sleep")).stdout == "1\n"
     await run("import os; os._exit(0)")
     assert (await run("!ps -e | grep -c sleep")).stdout == "0\n"
