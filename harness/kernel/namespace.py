@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from harness.kernel.zygote import Zygote, remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
+DESCRIPTORS = 5  # orders, cells, stdout, stderr, process 1
 TOLD_S = 3.0  # until process 1 must have told how a worker ended whose channel is closed
 
 
@@ -36,6 +38,7 @@ class Namespace:
     def __init__(self, orders: socket.socket, limits: Limits) -> None:
         self._limits = limits
         self.loop = asyncio.get_running_loop()
+        self.worker = Worker(0, limits.output_chars)
         self._orders = Channel(orders, self._on_event, self._on_end, ORDERS_FRAME, takes_descriptors=True)
         self._up: asyncio.Future[wire.Frame] = self.loop.create_future()
         self._interrupted = asyncio.Event()
@@ -47,7 +50,6 @@ class Namespace:
         self._kills = 0
         self._over_memory = False
         self._worker_ended: asyncio.Future[int] = self.loop.create_future()
-        self.worker = Worker(0, limits.output_chars)
         self.is_alive = True
 
     @classmethod
@@ -68,8 +70,7 @@ class Namespace:
     @classmethod
     async def _open(cls, files: Mapping[str, Path], limits: Limits) -> Self:
         zygote = await warm_zygote(limits.start_s)
-        orders, guest_orders = socket.socketpair()
-        namespace = cls(orders, limits)
+        namespace, guest_orders = cls._made(limits)
         group = namespace._bound_memory(zygote)
         request = {
             "files": [[name, str(path)] for name, path in files.items()],
@@ -96,6 +97,8 @@ class Namespace:
             await namespace.close()
             if isinstance(error, PermissionError):
                 raise
+            if error.errno in (errno.EMFILE, errno.ETOOMANYREFS):
+                raise KernelUnavailable(_too_many_files(error)) from None
             raise await asyncio.to_thread(zygote.failure) from None
         except BaseException:
             namespace.kill()
@@ -104,6 +107,20 @@ class Namespace:
             if group is not None:
                 os.close(group.descriptor)
         return namespace
+
+    @classmethod
+    def _made(cls, limits: Limits) -> tuple[Self, socket.socket]:
+        """One that is not open yet, and the other end of its orders."""
+        try:
+            orders, guest_orders = socket.socketpair()
+            try:
+                return cls(orders, limits), guest_orders
+            except OSError:
+                orders.close()
+                guest_orders.close()
+                raise
+        except OSError as error:
+            raise KernelUnavailable(_too_many_files(error)) from None
 
     def _bound_memory(self, zygote: Zygote) -> Group | None:
         self._zygote, self._group = zygote, zygote.group(self._limits.total_mb)
@@ -265,6 +282,14 @@ def _unreadable(paths: Sequence[Path]) -> str:
     return (
         f"{listed}: not readable inside the kernel, which runs as user {HOST_UID} when root starts it "
         f"({INPUT} shows files with their own permissions). Allow it: chmod o+r {' '.join(map(str, paths))}"
+    )
+
+
+def _too_many_files(error: OSError) -> str:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"A kernel takes {DESCRIPTORS} open files of this process, which may have {allowed}: {error.strerror}. "
+        f"Allow more: ulimit -n {max(most, allowed)} (or run fewer side by side: --max-samples)."
     )
 
 
