@@ -6,6 +6,9 @@ every checkpoint, so the one that serves is the same. A row longer than `max_len
 
     accelerate launch recipes/sft.py --config recipes/configs/tiny.yaml --training_set FOLDER --output_dir FOLDER
 
+A run that was killed goes on by the same command: from the newest whole checkpoint of its output folder, with the same
+curve (`whole_checkpoints.py`). A folder begun with other settings or data is refused with what changed.
+
 It does not make data (see `pipeline/`) and does not score (see `inspect eval` with `--model checkpoint/FOLDER`).
 Where the environment names a study (`harness/study.py`), the training is logged to W&B as one of its runs.
 """
@@ -14,12 +17,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import lifeline
 from recipes import study_run
+from recipes.checkpoints import checkpoint_to_go_on_from, claim, save_final, settings_of
 from recipes.command_line import RecipeError, print_resolved
 from recipes.rows import read_rows, rows_that_fit
+from results.provenance import folder_hash
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig, SFTTrainer
@@ -44,7 +49,8 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     """The trainer of this run, ready to train."""
     import torch
     from transformers import AutoTokenizer
-    from trl import SFTTrainer
+
+    from recipes.trainer import RecipeTrainer
 
     if model_config.model_name_or_path is None:
         raise RecipeError("no model to train. Give a folder or a name of the Hub by --model_name_or_path.")
@@ -56,7 +62,7 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
         "dtype": model_config.dtype,
         "attn_implementation": model_config.attn_implementation,
     }
-    trainer = SFTTrainer(
+    trainer = RecipeTrainer(
         model=model_config.model_name_or_path,
         args=args,
         train_dataset=rows_that_fit(read_rows(Path(recipe.training_set), recipe.variant), args.max_length, tokenizer),
@@ -78,6 +84,27 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     return trainer
 
 
+def where_to_go_on(trainer: SFTTrainer, recipe: RecipeArguments, model_config: ModelConfig) -> str | None:
+    """The checkpoint that this run goes on from, None where it begins.
+
+    Raises RecipeError where the output folder belongs to another run.
+    """
+    args = trainer.args
+    output = Path(args.output_dir)
+    settings = settings_of(recipe, args, model_settings(model_config), trainer.train_dataset)
+    if trainer.is_world_process_zero():
+        claim(output, settings)
+    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint)
+
+
+def model_settings(model_config: ModelConfig) -> dict[str, Any]:
+    """What decides the model that training starts from: the hash of its folder, or its name on the Hub."""
+    name = str(model_config.model_name_or_path)
+    folder = Path(name).expanduser()
+    rest = {key: value for key, value in asdict(model_config).items() if key != "model_name_or_path"}
+    return {"weights": folder_hash(folder) if folder.is_dir() else name, **rest}
+
+
 def main() -> None:
     """Parse, print every resolved value once, train, save."""
     lifeline.hold()
@@ -87,9 +114,10 @@ def main() -> None:
     recipe, args, model_config = parser.parse_args_and_config(fail_with_unknown_args=True)
     print_resolved(recipe, model_config, args)
     trainer = make_trainer(recipe, args, model_config)
+    args.resume_from_checkpoint = where_to_go_on(trainer, recipe, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save_model(args.output_dir)
+    save_final(trainer, Path(args.output_dir))
     if run is not None:
         run.finish()
 
