@@ -50,6 +50,7 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     import torch
     from transformers import AutoTokenizer
 
+    from recipes.attention import implementation
     from recipes.trainer import RecipeTrainer
 
     if model_config.model_name_or_path is None:
@@ -60,7 +61,7 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
     given = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
     args.model_init_kwargs = given | {
         "dtype": model_config.dtype,
-        "attn_implementation": model_config.attn_implementation,
+        "attn_implementation": implementation(model_config.attn_implementation),
     }
     trainer = RecipeTrainer(
         model=model_config.model_name_or_path,
@@ -69,19 +70,21 @@ def make_trainer(recipe: RecipeArguments, args: SFTConfig, model_config: ModelCo
         processing_class=tokenizer,
     )
     if recipe.optimizer == "muon":
-        from recipes.muon import MuonWithAdamW, split_parameters
-
-        assert trainer.model is not None, "SFTTrainer always has its model"
-        matrices, others = split_parameters(trainer.model)
-        trainer.optimizer = MuonWithAdamW(
-            matrices,
-            others,
-            recipe.matrix_learning_rate,
-            args.learning_rate,
-            args.weight_decay,
-            (args.adam_beta1, args.adam_beta2),
-        )
+        use_muon(trainer, recipe.matrix_learning_rate)
     return trainer
+
+
+def use_muon(trainer: SFTTrainer, matrix_learning_rate: float) -> None:
+    """Have the trainer's matrices moved by Muon; the rest keeps AdamW with TRL's settings."""
+    from recipes.muon import MuonWithAdamW, split_parameters
+
+    assert trainer.model is not None, "SFTTrainer always has its model"
+    args = trainer.args
+    matrices, others = split_parameters(trainer.model)
+    betas = (args.adam_beta1, args.adam_beta2)
+    trainer.optimizer = MuonWithAdamW(
+        matrices, others, matrix_learning_rate, args.learning_rate, args.weight_decay, betas
+    )
 
 
 def where_to_go_on(trainer: SFTTrainer, recipe: RecipeArguments, model_config: ModelConfig) -> str | None:

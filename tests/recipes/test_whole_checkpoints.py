@@ -8,54 +8,27 @@ from typing import Any
 import pytest
 
 from recipes.checkpoints import SEAL, fault, newest_whole
-from recipes.tiny import make_tiny_model
+from tests.stand_ins import tiny_training
+from tests.stand_ins.tiny_training import make_study, weights_of, with_dropout
 
 STEPS = 8
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training set of 44 rows of different lengths, and an untrained model with dropout."""
-    folder = tmp_path_factory.mktemp("whole")
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"q {n} " * (1 + n % 7)},
-                {"role": "assistant", "content": f"a {n * 7} " * (1 + n % 5)},
-            ],
-            "tools": "[]",
-        }
-        for n in range(44)
-    ]
-    (folder / "set").mkdir()
-    (folder / "set" / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    make_tiny_model(rows, folder / "model", vocab_size=400, seed=0)
-    config = json.loads((folder / "model" / "config.json").read_text())
-    (folder / "model" / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.1}))
-    return folder
+    return with_dropout(make_study(tmp_path_factory.mktemp("whole"), rows=44), 0.1)
 
 
 def trainer_of(study: Path, output: Path, **settings: Any) -> Any:
-    from trl import ModelConfig, SFTConfig
-
-    from recipes.sft import RecipeArguments, make_trainer
-
-    given = {"learning_rate": 0.01, "max_steps": STEPS, "save_steps": 2, "logging_steps": 3, "neftune_noise_alpha": 5.0}
-    given |= {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_length": 256, "bf16": False}
-    given |= {"gradient_checkpointing": False, "assistant_only_loss": True, "report_to": "none", "use_cpu": True}
-    given |= {"train_sampling_strategy": "group_by_length", "disable_tqdm": True}
-    args = SFTConfig(output_dir=str(output), **(given | settings))
-    recipe = RecipeArguments(training_set=str(study / "set"), optimizer="muon", threads=1)
-    return make_trainer(recipe, args, ModelConfig(model_name_or_path=str(study / "model"), dtype="float32"))
+    given = {"max_steps": STEPS, "save_steps": 2, "logging_steps": 3, "neftune_noise_alpha": 5.0}
+    given |= {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    given |= {"train_sampling_strategy": "group_by_length"}
+    return tiny_training.trainer_of(study, output, optimizer="muon", **(given | settings))
 
 
 def curve(trainer: Any) -> list[dict[str, float]]:
     kept = ("step", "loss", "grad_norm", "learning_rate", "entropy", "mean_token_accuracy", "num_tokens")
     return [{name: line[name] for name in kept} for line in trainer.state.log_history if "loss" in line]
-
-
-def weights(trainer: Any) -> dict[str, Any]:
-    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -78,7 +51,7 @@ def test_from_any_checkpoint_curve_and_weights_are_those_of_the_run_that_was_nev
     again = trainer_of(study, tmp_path / "again")
     again.train(resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
     assert curve(again) == curve(whole)
-    assert same(weights(again), weights(whole))
+    assert same(weights_of(again), weights_of(whole))
 
 
 def test_without_the_random_states_the_weights_would_differ(
@@ -90,7 +63,7 @@ def test_without_the_random_states_the_weights_would_differ(
     (cut / "rng_state.pth").unlink()
     again = trainer_of(study, tmp_path / "again")
     again.train(resume_from_checkpoint=str(cut))
-    assert not same(weights(again), weights(whole))
+    assert not same(weights_of(again), weights_of(whole))
 
 
 def test_a_checkpoint_is_sealed_and_nothing_half_written_is_left(straight: tuple[Path, Any]) -> None:
