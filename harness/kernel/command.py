@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from harness.kernel.channel import PipeReader
+from harness.kernel.channel import PipeReader, open_pipes
 from harness.kernel.protocol import OutputTooLong
 
 
@@ -23,14 +23,14 @@ class Streams:
         self._collected = (bytearray(), bytearray())
         self._readers: list[PipeReader] = []
         self._feeding: asyncio.Task[None] | None = None
+        ends = open_pipes(2 if stdin is None else 3)
         if stdin is None:
             guest_stdin = os.open(os.devnull, os.O_RDONLY)
         else:
-            guest_stdin, feed = os.pipe()
+            feed, guest_stdin = ends.pop(), ends.pop()
             self._feeding = asyncio.create_task(_feed(feed, stdin))
         self.descriptors = [guest_stdin]
-        for kept in self._collected:
-            reader, guest = os.pipe()
+        for kept, reader, guest in zip(self._collected, ends[::2], ends[1::2], strict=True):
             self.descriptors.append(guest)
             self._readers.append(PipeReader(reader))
             self._readers[-1].resume(lambda data, kept=kept: self._keep(kept, data))  # type: ignore[misc]

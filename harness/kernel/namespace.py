@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ from harness.kernel.zygote import remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
+DESCRIPTORS = 5  # orders, cells, stdout, stderr, process 1
+TOLD_S = 3.0  # until process 1 must have told how a worker ended whose channel is closed
 
 
 class Source(Protocol):
@@ -53,6 +56,7 @@ class Namespace:
     def __init__(self, orders: socket.socket, limits: Limits) -> None:
         self._limits = limits
         self.loop = asyncio.get_running_loop()
+        self.worker = Worker(0, limits.output_chars)
         self._orders = Channel(orders, self._on_event, self._on_end, ORDERS_FRAME, takes_descriptors=True)
         self._up: asyncio.Future[wire.Frame] = self.loop.create_future()
         self._interrupted = asyncio.Event()
@@ -64,7 +68,6 @@ class Namespace:
         self._kills = 0
         self._over_memory = False
         self._worker_ended: asyncio.Future[int] = self.loop.create_future()
-        self.worker = Worker(0, limits.output_chars)
         self.is_alive = True
 
     @classmethod
@@ -85,8 +88,7 @@ class Namespace:
     @classmethod
     async def _open(cls, files: Mapping[str, Path], limits: Limits) -> Self:
         zygote = await cls._source(limits)
-        orders, guest_orders = socket.socketpair()
-        namespace = cls(orders, limits)
+        namespace, guest_orders = cls._made(limits)
         group = namespace._bound_memory(zygote)
         request = {
             "files": [[name, str(path)] for name, path in files.items()],
@@ -113,6 +115,8 @@ class Namespace:
             await namespace.close()
             if isinstance(error, PermissionError):
                 raise
+            if error.errno in (errno.EMFILE, errno.ETOOMANYREFS):
+                raise KernelUnavailable(_too_many_files(error)) from None
             raise await asyncio.to_thread(zygote.failure) from None
         except BaseException:
             namespace.kill()
@@ -125,6 +129,20 @@ class Namespace:
     @classmethod
     async def _source(cls, limits: Limits) -> Source:
         return await warm_zygote(limits.start_s)
+
+    @classmethod
+    def _made(cls, limits: Limits) -> tuple[Self, socket.socket]:
+        """One that is not open yet, and the other end of its orders."""
+        try:
+            orders, guest_orders = socket.socketpair()
+            try:
+                return cls(orders, limits), guest_orders
+            except OSError:
+                orders.close()
+                guest_orders.close()
+                raise
+        except OSError as error:
+            raise KernelUnavailable(_too_many_files(error)) from None
 
     def _bound_memory(self, zygote: Source) -> Group | None:
         self._zygote, self._group = zygote, zygote.group(self._limits.total_mb)
@@ -181,7 +199,7 @@ class Namespace:
     async def how_worker_ended(self) -> str:
         """How the worker was lost, as the end of a sentence about the kernel."""
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(TOLD_S):
                 status = os.waitstatus_to_exitcode(await asyncio.shield(self._worker_ended))
         except TimeoutError:
             return "closed the channel that it is controlled by and was killed"
@@ -257,6 +275,9 @@ class Namespace:
             self._pidfd = -1
         self._orders.end()
         self.worker.close()
+        self._discard_group()
+
+    def _discard_group(self) -> None:
         if self._zygote is not None and self._group is not None:
             self._zygote.discard(self._group)
 
@@ -275,7 +296,7 @@ class Namespace:
             finally:
                 loop.remove_reader(pidfd)
                 os.close(pidfd)
-            self.kill()  # now that its processes are gone, so can the control group
+            self._discard_group()  # now that its processes are gone
 
 
 def _unreadable(paths: Sequence[Path], reader: str) -> str:
@@ -283,6 +304,14 @@ def _unreadable(paths: Sequence[Path], reader: str) -> str:
     return (
         f"{listed}: not readable inside the kernel, which runs as {reader} "
         f"({INPUT} shows files with their own permissions). Allow it: chmod o+r {' '.join(map(str, paths))}"
+    )
+
+
+def _too_many_files(error: OSError) -> str:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"A kernel takes {DESCRIPTORS} open files of this process, which may have {allowed}: {error.strerror}. "
+        f"Allow more: ulimit -n {max(most, allowed)} (or run fewer side by side: --max-samples)."
     )
 
 

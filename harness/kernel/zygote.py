@@ -48,7 +48,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own allocators reserve 1 GiB of a process's allowance
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # no thread in a process that forks
+    "JE_ARROW_MALLOC_CONF": "background_thread:false,narenas:1",  # a process that forks: no thread, few locks
 }
 ENTRY = (
     "import sys; sys.path.insert(0, {root!r}); from harness.kernel.guest import zygote; del sys.path[0]; zygote.main()"

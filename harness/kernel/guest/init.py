@@ -104,6 +104,7 @@ class Init:
                 self._serve_cells(socket.socket(fileno=cell))
             finally:  # out of memory, say: nothing of process 1's may run here
                 os._exit(1)
+        _lead_group(pid)
         self._worker, self._number = pid, number
 
     def _end_all(self) -> None:
@@ -153,6 +154,7 @@ class Init:
             wire.send(self._orders, {"event": "failed", "id": number, "errno": error.errno, "path": None})
             return
         if pid != 0:
+            _lead_group(pid)
             self._spawned[pid] = number
             return
         try:  # a command that starts closes the orders socket, so no program of the model's ever holds it
@@ -167,11 +169,12 @@ class Init:
 
 
 def _become_child(streams: Sequence[int], keep: int) -> int:
-    """Lead a new session with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
+    """Lead a new process group with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
 
-    `keep` stays open until a program is executed; its new number is returned.
+    `keep` stays open until a program is executed; its new number is returned. No new session: Linux shares processors
+    out by session, and all kernels together are to weigh no more than the host that serves them.
     """
-    os.setsid()
+    _lead_group(0)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -182,6 +185,12 @@ def _become_child(streams: Sequence[int], keep: int) -> int:
     confine.close_all_but([kept])
     os.chdir(confine.HOME)
     return kept
+
+
+def _lead_group(pid: int) -> None:
+    """Make a child the leader of a process group; both sides do, so that no signal to the group comes too early."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or it has executed its program
+        os.setpgid(pid, pid)
 
 
 def _signal_group(leader: int, number: int) -> None:
