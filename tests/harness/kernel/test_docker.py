@@ -184,9 +184,7 @@ async def test_a_container_that_does_not_end_by_itself_is_removed(
     assert any(call[:2] == ["rm", "--force"] for call in stand_in.calls(docker))
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root's stand-in has a container's user of its own"
-)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's stand-in has a container's user of its own")
 async def test_a_file_that_the_containers_user_may_not_read_is_named(docker: Path, tmp_path: Path) -> None:
     (tmp_path / "private.csv").write_text("x")
     (tmp_path / "private.csv").chmod(0o600)

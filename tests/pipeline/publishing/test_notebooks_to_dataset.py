@@ -192,7 +192,7 @@ def test_a_row_runs_as_its_card_says_by_the_clients_that_the_card_names(school: 
         assert (len(e2b.made), e2b.alive) == (1, []), "made, and ended by the snippet itself"
         assert e2b.made[0].asked["timeout"] == 240
     shown, answer = done.stdout.strip().splitlines()[-2:]
-    assert (shown, answer) in {("55", "answer: 55.00"), ("5.5", "answer: 5.5")}
+    assert (shown, answer) in {("np.int64(55)", "answer: 55.00"), ("np.float64(5.5)", "answer: 5.5")}
 
 
 @pytest.mark.slow
