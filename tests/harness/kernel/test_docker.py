@@ -140,6 +140,8 @@ async def test_what_a_cell_prints_arrives_with_its_result_however_much_and_whate
         assert (result.result, result.cut_chars) == ("'done'", (20 << 20) + 1 - 1000)
         await kernel.run("import subprocess\nnoise = subprocess.Popen(['yes'])")
         await asyncio.sleep(0.5)
+        for n in range(5):
+            assert (await kernel.run(f"{n}")).result == str(n)
         assert (await kernel.run("noise.kill()\n7")).result == "7"
         done = await kernel.exec(["head", "-c", "3000000", "/dev/zero"])
         assert len(done.stdout) == 3_000_000
