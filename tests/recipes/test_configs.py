@@ -1,8 +1,8 @@
 """Every YAML of supervised fine-tuning takes two steps: a shrunken random model of its architecture, on this CPU.
 
-The tokenizers' vocabularies are trained here; class, special tokens and chat templates are the models' own. Nothing of a
-YAML is changed but the model's folder, the training set, the number of steps and processes. QLoRA is really quantised
-(bitsandbytes has a CPU backend).
+The tokenizers' vocabularies are trained here; class, special tokens and chat templates are the models' own. Nothing of
+a YAML is changed but the model's folder, the training set, `max_length` and the number of steps and processes. QLoRA is
+really quantised: bitsandbytes has a CPU backend.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def test_a_yaml_takes_two_steps_and_leaves_what_serves(
     tokenizer = stock_tokenizer(family)
     template = (tmp_path / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == training_template(tokenizer)
-    saved = {"use_peft": "adapter_model.safetensors"}.get(
-        "use_peft" if settings.get("use_peft") else "", "model.safetensors"
-    )
+    saved = "adapter_model.safetensors" if settings.get("use_peft") else "model.safetensors"
     assert (tmp_path / saved).is_file()
     tokenizer.chat_template = template
     thoughts = family == "qwen3_thinking_2507"
