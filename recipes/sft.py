@@ -24,6 +24,7 @@ from recipes.command_line import RecipeError, print_resolved
 from recipes.loading import load_arguments, quantization
 from recipes.mixture import sources_of, training_rows
 from recipes.neftune import alpha_for
+from recipes.publishing import Publisher
 from recipes.training_template import training_template
 
 if TYPE_CHECKING:
@@ -129,10 +130,12 @@ def main() -> None:
     lifeline.hold()
     recipe, args, model_config = parse()
     print_resolved(recipe, model_config, args)
+    publisher = Publisher.of(args)
     trainer = make_trainer(recipe, args, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model(args.output_dir)
+    publisher.publish(trainer, asdict(recipe), str(model_config.model_name_or_path))
     if run is not None:
         run.finish()
 
