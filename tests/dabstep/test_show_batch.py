@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dabstep.batches import described, shown
-from recipes.batch_view import BatchRow, first_batches
+from recipes.batch_view import Batches, BatchRow, first_batches
 from recipes.tiny import make_tiny_model
 from tests.recipes.test_rows import chat, write
 
@@ -52,10 +52,16 @@ def test_packed_conversations_are_told_apart(study: Path) -> None:
     assert packed[0].count("padding") == 0
 
 
-def test_without_colour_what_is_trained_stands_between_marks() -> None:
-    row = BatchRow((1, 2, 3, 4), ("given", "trained", "trained", "padding"), (0,))
-    text = shown(row, type("Found", (), {"decode": staticmethod(lambda ids: "ab"[: len(ids)])}), colour=False)  # type: ignore[arg-type]
-    assert text.plain == "a⟦ab⟧[1 x padding]"
+def test_what_is_trained_stands_in_colour_or_between_marks() -> None:
+    row = BatchRow((0, 1, 1, 2), ("given", "trained", "trained", "padding"), (0,))
+    found = Batches(((row,),), lambda ids: "".join("abc"[i] for i in ids))
+    assert shown(row, found, colour=False).plain == "a⟦bb⟧[1 x padding]"
+    text = shown(row, found, colour=True)
+    assert text.plain == "abb[1 x padding]"
+    assert [(text.plain[span.start : span.end], span.style) for span in text.spans] == [
+        ("bb", "black on green"),
+        ("[1 x padding]", "dim"),
+    ]
     assert described(row) == "3 tokens, 2 trained (67%), 1 padding"
 
 
