@@ -5,6 +5,10 @@
     dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
     dabstep show-batch FLAGS         what a training with these flags sees, what bears the loss in colour
+    dabstep rejection-sampling LOG...  of a model's own rollouts, the right ones, as a training set
+    dabstep preference-pairs LOG...  a right rollout beside a wrong one, for recipes/dpo.py
+    dabstep rl-prompts LOG...        questions to be played anew, for recipes/grpo.py
+    dabstep chat-rows LOG...         rows {messages, task_type, source} for other trainers
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
@@ -33,6 +37,7 @@ import dabstep.pipeline
 import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
+import dabstep.training_views
 from dabstep.failure import fail as _fail
 from harness import study
 
@@ -208,5 +213,6 @@ for part in (
     dabstep.reporting,
     dabstep.replaying,
     dabstep.submit,
+    dabstep.training_views,
 ):
     part.register(app)

@@ -17,6 +17,7 @@ from harness.kernel.protocol import CellResult
 from harness.kernel.sandbox import KernelSandbox
 
 Comments = Literal["never", "optional", "required"]
+ANSWER_TOOL = "final_answer"
 
 
 class NotebookState(StoreModel):

@@ -159,7 +159,7 @@ async def test_all_kernels_are_one_session_so_that_they_do_not_outweigh_their_ho
     async with await BwrapKernel.create() as one, await BwrapKernel.create() as other:
         shown = "import os\nopen('/proc/self/autogroup').read() if os.path.exists('/proc/self/autogroup') else ''"
         assert (await one.run(shown)).result == (await other.run(shown)).result
-        assert (await one.run("os.getsid(0), os.getpgid(0) == os.getpid()")).result == "(0, True)"  # 0: led from outside
+        assert (await one.run("os.getsid(0), os.getpgid(0) == os.getpid()")).result == "(0, True)"  # led from outside
 
 
 def test_a_kernel_left_open_does_not_outlive_its_process() -> None:
