@@ -142,7 +142,7 @@ def where_to_go_on(trainer: RecipeTrainer, recipe: RecipeArguments, model_config
     Raises RecipeError where the output folder belongs to another run.
     """
     args = trainer.args
-    output = Path(args.output_dir)
+    output = Path(str(args.output_dir))
     settings = settings_of(recipe, args, model_settings(model_config), trainer.train_dataset)
     if trainer.is_world_process_zero():
         claim(output, settings)
@@ -169,7 +169,7 @@ def main() -> None:
     args.resume_from_checkpoint = where_to_go_on(trainer, recipe, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    save_final(trainer, Path(args.output_dir))
+    save_final(trainer, Path(str(args.output_dir)))
     publisher.publish(trainer, asdict(recipe), str(model_config.model_name_or_path))
     if run is not None:
         run.finish()
