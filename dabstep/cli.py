@@ -4,6 +4,7 @@
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
     dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
+    dabstep show-batch FLAGS         what a training with these flags sees, what bears the loss in colour
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
@@ -26,6 +27,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.batches
 import dabstep.comparing
 import dabstep.pipeline
 import dabstep.replaying
@@ -199,5 +201,12 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-for part in (dabstep.pipeline, dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
+for part in (
+    dabstep.batches,
+    dabstep.pipeline,
+    dabstep.comparing,
+    dabstep.reporting,
+    dabstep.replaying,
+    dabstep.submit,
+):
     part.register(app)

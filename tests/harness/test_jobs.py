@@ -69,9 +69,7 @@ def test_a_failure_is_told_and_the_others_go_on(tmp_path: Path, progress: Progre
         Job("needs it", never),
         Job("sound", lambda: python("sound", "print('done')", tmp_path)),
     ]
-    run_jobs(
-        jobs, [Slot()], lambda running: None, progress, lambda job, error: failed.update({job.name: str(error)})
-    )
+    run_jobs(jobs, [Slot()], lambda running: None, progress, lambda job, error: failed.update({job.name: str(error)}))
     assert "out of memory" in failed["broken"]
     assert failed["needs it"] == "there will be no checkpoint"
     assert (tmp_path / "sound.out").read_text() == "done\n"

@@ -123,9 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             {**each, "authenticated": True, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{each['oid']}"}}}
             for each in asked["objects"]
         ]
-        self._answer(
-            200, {"transfer": "basic", "objects": objects}, {"Content-Type": "application/vnd.git-lfs+json"}
-        )
+        self._answer(200, {"transfer": "basic", "objects": objects}, {"Content-Type": "application/vnd.git-lfs+json"})
 
     def _object(self, oid: str, body: bytes) -> None:
         if hashlib.sha256(body).hexdigest() != oid:
@@ -154,7 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, path: str) -> None:
         data = self.hub.files.get(name, {}).get(path)
         if data is None:
-            return self._answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return self._answer(
+                404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+            )
         etag = hashlib.sha256(data).hexdigest()
         return self._answer(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "none"})
 

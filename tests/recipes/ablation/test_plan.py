@@ -73,7 +73,9 @@ def test_a_base_model_that_no_seed_changes_is_asked_once_and_an_arm_of_epoch_0_t
     train = {**SMALL["train"], "model_name_or_path": "Qwen/Qwen3-4B-Instruct-2507"}
     plan = plan_of(settings(arms={"base": {"score": [0]}}, train=train))
     assert plan.trainings == {}
-    assert [(scoring.base, scoring.training) for scoring in plan.scorings.values()] == [(train["model_name_or_path"], "")]
+    assert [(scoring.base, scoring.training) for scoring in plan.scorings.values()] == [
+        (train["model_name_or_path"], "")
+    ]
     assert len(plan.runs[0].scorings) == 1
 
 

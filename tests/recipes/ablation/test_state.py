@@ -36,9 +36,14 @@ def test_other_code_alone_may_be_let_through_and_nothing_else(tmp_path: Path) ->
 
 
 def test_one_process_at_a_time_does_a_kind_of_work(tmp_path: Path) -> None:
-    with State(tmp_path).alone("training"), State(tmp_path).alone("scoring"):
-        with pytest.raises(AblationError, match="another process does its training"), State(tmp_path).alone("training"):
-            pass
+    refused = pytest.raises(AblationError, match="another process does its training")
+    with (
+        State(tmp_path).alone("training"),
+        State(tmp_path).alone("scoring"),
+        refused,
+        State(tmp_path).alone("training"),
+    ):
+        pass
     with State(tmp_path).alone("training"):
         pass
 
