@@ -38,7 +38,7 @@ from recipes.ablation.plan import Plan, filled, make_plan
 from recipes.ablation.settings import AblationError, Place, Settings, read_settings
 from recipes.ablation.state import State, check_all
 from recipes.ablation.study import log_outcome
-from recipes.ablation.work import Work, step_command, training_command
+from recipes.ablation.work import Work, step_command, steps_of, training_command
 from recipes.command_line import RecipeError
 from results.comparison import ComparisonError
 from results.hub import HubError
@@ -188,9 +188,8 @@ def dry_run(plan: Plan, settings: Settings, state: State, console: Console) -> N
     for name, arm in settings.arms.items():
         own = ", ".join(f"{key}={value}" for key, value in arm.train.items())
         say(f"  {name}: {own or 'as all'}; scored: {arm.score}")
-    for step in (step for group in settings.prepare for step in group.values()):
-        for seed in settings.seeds if "{seed}" in step.run + step.makes else [None]:
-            say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
+    for _, step, seed in (step for group in settings.prepare for step in steps_of(group, settings)):
+        say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
     for training in plan.trainings.values():
         if training.ours:
             done = "(done) " if state.noted(training.name, "trained") else ""

@@ -23,7 +23,7 @@ from harness.children import shown
 from recipes.command_line import RecipeError
 from results.hub import HubError
 from results.model_card import Trained, TrainingData, check_name, write_model_card
-from results.provenance import code_commit
+from results.provenance import ProvenanceError, code_commit
 from results.publishing import publish
 
 
@@ -55,17 +55,17 @@ class Publisher:
         if self.repository is None or not trainer.is_world_process_zero():
             return
         folder = Path(trainer.args.output_dir)
-        trained = Trained(
-            base_model=base_model,
-            method=Path(sys.argv[0]).stem,
-            commands=(command_typed(),),
-            data=tuple(training_data(recipe.get("training_set"))),
-            commit=code_commit(),
-        )
         try:
+            trained = Trained(
+                base_model=base_model,
+                method=Path(sys.argv[0]).stem,
+                commands=(command_typed(),),
+                data=tuple(training_data(recipe.get("training_set"))),
+                commit=code_commit(),
+            )
             write_model_card(folder, self.repository, trained)
             address = publish(folder, self.repository, private=self.private, token=self.token, revision=self.revision)
-        except HubError as error:
+        except (HubError, ProvenanceError) as error:
             raise RecipeError(f"the model is whole in {folder}, but {error}") from None
         print(f"published: {address}")
 
