@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.children import shown
 from recipes.command_line import RecipeError
 from results.hub import HubError
 from results.model_card import Trained, TrainingData, check_name, write_model_card
-from results.provenance import ProvenanceError, code_commit
+from results.provenance import ROOT, ProvenanceError, code_commit
 from results.publishing import publish
+
+OF_THE_UPLOAD = ("--push_to_hub",)
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,25 @@ class Publisher:
 
 
 def command_typed() -> str:
-    """This process's command, as one would type it; a token in it is left out."""
-    words, secret = [], False
+    """This process's command as others can type it: without what is of the upload (a token, too) or of this machine."""
+    words, dropped = [], False
     for word in sys.argv[1:]:
-        if secret or word.startswith("--hub_token="):
-            secret = False
-            continue
-        secret = word == "--hub_token"
-        words += [] if secret else [word]
-    script = Path(sys.argv[0])
-    return shown(["python", str(Path("recipes") / script.name), *words]).replace("python ", "accelerate launch ", 1)
+        flag = word.startswith("--")
+        if flag:
+            dropped = word.partition("=")[0] in OF_THE_UPLOAD or word.startswith("--hub_")
+        words += [] if dropped else [word]
+    return launch_command([f"recipes/{Path(sys.argv[0]).name}", *words])
+
+
+def launch_command(words: Sequence[str]) -> str:
+    """An `accelerate launch` of these words; of a path on this machine its last part is kept, or `recipes/...`."""
+    shown = []
+    for word in words:
+        path = Path(word)
+        if path.is_absolute():
+            word = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT / "recipes") else path.name
+        shown.append(word)
+    return "accelerate launch " + shlex.join(shown)
 
 
 def training_data(given: object) -> list[TrainingData]:
