@@ -97,8 +97,7 @@ def launch_command(words: Sequence[str]) -> str:
 def training_data(given: object) -> list[TrainingData]:
     """What a card says of the training sets: one folder or file, or several with their weights (`a=1,b=2`)."""
     found = []
-    for part in str(given or "").split(","):
-        name = part.strip()
+    for name in filter(None, (part.strip() for part in str(given or "").split(","))):
         path = Path(name if Path(name).exists() else name.rpartition("=")[0] or name)
         rows = path / "rows.jsonl" if path.is_dir() else path
         if rows.is_file():
@@ -107,6 +106,8 @@ def training_data(given: object) -> list[TrainingData]:
             shards = sorted((path / "data").glob("*.parquet"))
             names = "".join(f"{shard.name} {_sha256(shard)}\n" for shard in shards)
             found.append(TrainingData(path.name, hashlib.sha256(names.encode()).hexdigest()))
+        else:
+            found.append(TrainingData(path.name, "not on this machine"))
     return found
 
 

@@ -124,7 +124,7 @@ def training_made_with(training: Training, settings: Settings) -> dict[str, Any]
 
 def _sets(given: object) -> list[str]:
     """The folders and files of a training set: one, or several with their weights (`agent=1,chat.jsonl=2`)."""
-    parts = [part.strip() for part in str(given or "").split(",")]
+    parts = [part.strip() for part in str(given or "").split(",") if part.strip()]
     return [part if Path(part).exists() else part.rpartition("=")[0] or part for part in parts]
 
 
@@ -140,7 +140,7 @@ def scoring_made_with(scoring: Scoring) -> dict[str, Any]:
 
 def content_hash(name: object) -> str | None:
     """The hash of what lies there: a model's weights, a set's rows or questions, a file; of no path the name itself."""
-    if name is None:
+    if name is None or not str(name):
         return None
     path = Path(str(name)).expanduser()
     if path.is_file():

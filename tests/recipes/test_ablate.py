@@ -44,7 +44,11 @@ def write_settings(folder: Path) -> Path:
         "launch": {"config_file": "recipes/launch/cpu.yaml", "num_cpu_threads_per_process": 1},
         "environment": {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         "slots": 2,
-        "train": {"training_set": str(folder / "set"), "model_name_or_path": str(folder / "untrained")},
+        "train": {
+            "training_set": str(folder / "set"),
+            "model_name_or_path": str(folder / "untrained"),
+            "save_only_model": False,
+        },
         "evaluate": {
             "task_args": {"questions": str(ROOT / "tests/cassettes/parcels"), "comments": "never"},
             "options": {"temperature": 0, "max_tokens": 8, "turn_limit": 1, "max_samples": 12},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,18 @@ def test_the_ablations_that_come_with_the_sources_can_be_planned(path: Path, mon
     assert {0, 2, 3, 5, 7} <= set(epochs)
     command = training_command(next(iter(plan.trainings.values())), settings)
     assert str(ROOT / "recipes/sft.py") in command or "recipes/sft.py" in command
+
+
+def test_the_readmes_yaml_is_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Ablate\n")[1].split("\n## ")[0]
+    [block] = re.findall(r"```yaml\n(.*?)```", section, flags=re.S)
+    (tmp_path / "ablation.yaml").write_text(block)
+    settings = read_settings(tmp_path / "ablation.yaml")
+    plan = make_plan(settings)
+    assert sorted({training.flags["neftune_noise_alpha"] for training in plan.trainings.values()}) == [0, 7]
+    assert len(plan.trainings) == 2 * 3, "two arms share their training, a seed each"
+    assert len(plan.runs) == 1 + 3 + 1
 
 
 def test_a_steps_programs_are_those_of_this_environment_and_patterns_are_filled_in(tmp_path: Path) -> None:
