@@ -55,3 +55,10 @@ def test_one_seed_tells_nothing_of_others_and_unlike_numbers_of_seeds_are_not_pa
     assert spread is not None
     assert seed_words(spread) == "One seed: nothing here tells what another would say."
     assert seed_spread([run("0", 20)], []) is None
+    assert seed_spread([run("0", 20), run("1", 20)], [run("0", 20)] * 3) is None
+
+
+def test_a_base_model_that_no_seed_changes_is_held_against_every_seed() -> None:
+    spread = seed_spread([run("base", 20)], [run("0", 30), run("1", 40)])
+    assert spread is not None
+    assert spread.differences == pytest.approx((0.25, 0.5))
