@@ -2,6 +2,7 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
+# make ablation   the tiny model after 0, 1, 2, 3, 5 and 7 epochs, three seeds: table, plot, verdicts (an hour)
 # make check   style and types only
 # make battery hostile cells in real kernels, as this user and, where this is root, as an ordinary one
 # make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
+.PHONY: setup demo test check slow ablation bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -39,6 +40,9 @@ demo: setup
 
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+ablation: setup
+	@$(BIN)/python recipes/ablate.py recipes/configs/epochs-tiny.yaml
 
 check: setup
 	@$(BIN)/ruff check .
