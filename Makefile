@@ -4,6 +4,8 @@
 # make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
 # make check   style and types only
 # make battery hostile cells in real kernels, as this user and, where this is root, as an ordinary one
+# make bench-kernel       how fast kernels start and answer, beside ipykernel, Inspect's python() and smolagents (four minutes)
+# make bench-sample       what a sample of three cells costs beyond Inspect itself, with a profile (two minutes)
 # make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
@@ -21,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-kernel bench-link bench-pipeline bench-sample bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -63,6 +65,12 @@ bench-gate: setup
 battery: setup
 	@$(BIN)/python -m harness.kernel.battery
 	@if [ $$(id -u) = 0 ]; then scripts/as-ordinary-user $(BIN)/python -m harness.kernel.battery; fi
+
+bench-kernel: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_kernel.py
+
+bench-sample: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_sample.py
 
 bench-soak: setup
 	@PYTHONPATH=. $(BIN)/python scripts/soak_kernels.py
