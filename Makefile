@@ -5,6 +5,8 @@
 # make ablation   the tiny model after 0, 1, 2, 3, 5 and 7 epochs, three seeds: table, plot, verdicts (an hour)
 # make check   style and types only
 # make battery hostile cells in real kernels, as this user and, where this is root, as an ordinary one
+# make bench-kernel       how fast kernels start and answer, beside ipykernel, Inspect's python() and smolagents (four minutes)
+# make bench-sample       what a sample of three cells costs beyond Inspect itself, with a profile (two minutes)
 # make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
@@ -22,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow ablation bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
+.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -67,6 +69,12 @@ bench-gate: setup
 battery: setup
 	@$(BIN)/python -m harness.kernel.battery
 	@if [ $$(id -u) = 0 ]; then scripts/as-ordinary-user $(BIN)/python -m harness.kernel.battery; fi
+
+bench-kernel: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_kernel.py
+
+bench-sample: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_sample.py
 
 bench-soak: setup
 	@PYTHONPATH=. $(BIN)/python scripts/soak_kernels.py
