@@ -4,6 +4,11 @@
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
     dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
+    dabstep show-batch FLAGS         what a training with these flags sees, what bears the loss in colour
+    dabstep rejection-sampling LOG...  of a model's own rollouts, the right ones, as a training set
+    dabstep preference-pairs LOG...  a right rollout beside a wrong one, for recipes/dpo.py
+    dabstep rl-prompts LOG...        questions to be played anew, for recipes/grpo.py
+    dabstep chat-rows LOG...         rows {messages, task_type, source} for other trainers
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
@@ -26,11 +31,13 @@ from typing import Annotated
 
 import typer
 
+import dabstep.batches
 import dabstep.comparing
 import dabstep.pipeline
 import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
+import dabstep.training_views
 from dabstep.failure import fail as _fail
 from harness import study
 
@@ -199,5 +206,13 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-for part in (dabstep.pipeline, dabstep.comparing, dabstep.reporting, dabstep.replaying, dabstep.submit):
+for part in (
+    dabstep.batches,
+    dabstep.pipeline,
+    dabstep.comparing,
+    dabstep.reporting,
+    dabstep.replaying,
+    dabstep.submit,
+    dabstep.training_views,
+):
     part.register(app)
