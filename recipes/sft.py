@@ -144,7 +144,8 @@ def where_to_go_on(trainer: SFTTrainer, recipe: RecipeArguments, model_config: M
     settings = settings_of(recipe, args, model_settings(model_config), trainer.train_dataset)
     if trainer.is_world_process_zero():
         claim(output, settings)
-    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint)
+    trainer.accelerator.wait_for_everyone()
+    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint, say=trainer.is_world_process_zero())
 
 
 def model_settings(model_config: ModelConfig) -> dict[str, Any]:
