@@ -9,6 +9,9 @@
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
+# make bench-train        the recipe beside TRL's defaults on two cores: speed at the same loss (about five minutes)
+# make bench-train-kills  a training killed ten times at random: the same weights and curve? (about four minutes)
+# make bench-train-gpu    one GPU: tokens/s, MFU and memory of a full fine-tune of Qwen3-4B, no download (minutes)
 # make bench-calls        what a call of a language model costs here, and how many fit at once
 # Everything is installed into .venv beside this file; the second time is quick.
 
@@ -18,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak battery pipeline-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -69,6 +72,15 @@ bench-pipeline: setup
 
 bench-link: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_link.py
+
+bench-train: setup
+	@$(BIN)/python -m scripts.bench_train
+
+bench-train-kills: setup
+	@$(BIN)/python -m scripts.bench_train_kills
+
+bench-train-gpu: setup
+	@$(BIN)/python -m scripts.bench_train_gpu
 
 pipeline-demo: setup
 	@$(BIN)/python scripts/pipeline_demo.py

@@ -4,6 +4,7 @@
     dabstep worlds FOLDER            a question set from a rule world, every answer proved in a kernel
     dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
+    dabstep show-batch FLAGS         what a training with these flags sees, what bears the loss in colour
     dabstep rejection-sampling LOG...  of a model's own rollouts, the right ones, as a training set
     dabstep preference-pairs LOG...  a right rollout beside a wrong one, for recipes/dpo.py
     dabstep rl-prompts LOG...        questions to be played anew, for recipes/grpo.py
@@ -30,6 +31,7 @@ from typing import Annotated
 
 import typer
 
+import dabstep.batches
 import dabstep.comparing
 import dabstep.pipeline
 import dabstep.replaying
@@ -205,6 +207,7 @@ def doctor() -> None:
 
 
 for part in (
+    dabstep.batches,
     dabstep.pipeline,
     dabstep.comparing,
     dabstep.reporting,

@@ -17,18 +17,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dabstep.children import Child, ChildFailed, Progress, run_all
 from dabstep.demo_parts import (
     ENVIRONMENT,
     DemoError,
     DemoSettings,
     Places,
-    evaluation,
-    finished_log,
     require_log,
+    scoring,
     script,
 )
 from dabstep.demo_scoring import train_and_score
+from harness.children import Child, ChildFailed, Progress
+from harness.evaluations import finished_log
+from harness.jobs import run_all
 
 
 def run_demo(root: Path, settings: DemoSettings, console: Console) -> Path:
@@ -99,7 +100,7 @@ def teach(places: Places, settings: DemoSettings, progress: Progress) -> None:
     }
     jobs |= {"check-held-out": ("held-out", []), "check-rephrased": ("rephrased", [])}
     children = [
-        evaluation(places, name, question_set, ["--solver", "dabstep/play_solution", "--model", "none/none", *options])
+        scoring(places, name, question_set, ["--solver", "dabstep/play_solution", "--model", "none/none", *options])
         for name, (question_set, options) in jobs.items()
         if finished_log(places.logs(name)) is None
     ]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dabstep.children import Child
-from harness.progress import VARIABLE, finished
+from harness.children import Child
+from harness.evaluations import evaluation, finished_log
 from harness.records import Question, read_questions
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_NUM_THREADS": "1",
-    "INSPECT_DISPLAY": "plain",
 }
 
 
@@ -78,34 +75,10 @@ class Scored:
     log: Path
 
 
-def evaluation(places: Places, name: str, question_set: str, options: list[str]) -> Child:
-    """An evaluation of a question set, to be started; what an earlier try left of its log is removed."""
-    folder = places.logs(name)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    ticks = folder / "progress"
-    return Child(
-        name,
-        [sys.executable, "-P", "-m", "inspect_ai", "eval", "dabstep/generated_qa"]
-        + ["-T", f"questions={places.questions(question_set)}", "-T", "comments=never", "--log-dir", str(folder)]
-        + ["--retry-on-error", "2"]
-        + options,
-        folder / "inspect.out",
-        ENVIRONMENT | {VARIABLE: str(ticks)},
-        done=lambda: finished(ticks),
-    )
-
-
-def finished_log(folder: Path) -> Path | None:
-    """The folder's log if its evaluation ended well."""
-    from inspect_ai.log import list_eval_logs, read_eval_log
-
-    if not folder.exists():
-        return None
-    for info in list_eval_logs(str(folder)):
-        if read_eval_log(info, header_only=True).status == "success":
-            return Path(info.name.removeprefix("file://"))
-    return None
+def scoring(places: Places, name: str, question_set: str, options: list[str]) -> Child:
+    """An evaluation of a question set, to be started, or gone on with where it was broken off."""
+    words = ["dabstep/generated_qa", "-T", f"questions={places.questions(question_set)}", "-T", "comments=never"]
+    return evaluation(name, [*words, "--retry-on-error", "2", *options], places.logs(name), ENVIRONMENT)
 
 
 def require_log(places: Places, name: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dabstep.demo_parts import DemoSettings, Places, Scored, questions_of
+from harness.files import write_whole
 from harness.notebook import write_notebook
 from harness.records import Result, Trace
 from harness.trace import read_traces
@@ -21,7 +22,7 @@ from results.curve import Curve, Point, Series, draw
 from results.families import most_frequent_guess
 from results.from_log import result_from_log
 from results.intervals import Share
-from results.ledger import append, read
+from results.ledger import append_new
 from results.outcomes import outcomes_from_log
 from results.report import Report, write_report
 from results.table import share_of, to_markdown, to_rich
@@ -34,7 +35,7 @@ def show_results(
 ) -> Path:
     """Write every view and print the table. Returns the report's path."""
     rows = [_row(run, settings) for run in scored]
-    _append_new(rows, places.root.parent / "ledger.jsonl")
+    append_new(rows, places.root.parent / "ledger.jsonl")
     main = [row for row, run in zip(rows, scored, strict=True) if run.question_set == "held-out"]
     rephrased = [row for row, run in zip(rows, scored, strict=True) if run.question_set == "rephrased"]
     guess = most_frequent_guess(questions_of(places, "held-out"))
@@ -42,8 +43,8 @@ def show_results(
     last = next(run for run in reversed(scored) if run.question_set == "held-out")
     traces = list(read_traces(last.log))
     table = to_markdown([*main, *rephrased])
-    _write(places.root / "table.md", table + f"\nA guesser by family (its most frequent answer): {guess}\n")
-    (places.root / "curve.png").write_bytes(draw(curve))
+    write_whole(places.root / "table.md", table + f"\nA guesser by family (its most frequent answer): {guess}\n")
+    write_whole(places.root / "curve.png", draw(curve))
     summary = _summary(places, settings)
     report = Report(
         title="The whole circle, on two CPU cores",
@@ -70,7 +71,7 @@ def show_results(
         "rephrased": [{"epoch": settings.epochs, "k": row.k, "n": row.n, "log": row.log} for row in rephrased],
         "guesser": {"k": guess.k, "n": guess.n},
     }
-    _write(places.root / "result.json", json.dumps(result, indent=2) + "\n")
+    write_whole(places.root / "result.json", json.dumps(result, indent=2) + "\n")
     console.print(to_rich([*main, *rephrased], title="Held-out questions about data the model never saw"))
     console.print(f"A guesser who knows each family's most frequent answer: {guess}", highlight=False)
     console.print(f"{wall_s / 60:.1f} minutes. Open {places.root / 'report.html'}", highlight=False)
@@ -89,12 +90,6 @@ def _row(run: Scored, settings: DemoSettings) -> Result:
 
 def _name(run: Scored) -> str:
     return "untrained" if run.epoch == 0 else f"epoch {run.epoch}"
-
-
-def _append_new(rows: Sequence[Result], ledger: Path) -> None:
-    """Append the rows whose log has no row yet: a rerun that only looks again adds nothing."""
-    known = {row.log for row in read(ledger)} if ledger.exists() else set()
-    append([row for row in rows if row.log not in known], ledger)
 
 
 def _share(row: Result) -> Share:
@@ -145,9 +140,3 @@ def _write_notebooks(places: Places, traces: Sequence[Trace]) -> list[Path]:
             write_notebook(trace, path)
             written.append(path)
     return written
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -58,7 +58,8 @@ def run(
     console = Console()
     try:
         flags: dict[str, Any] = {"executor": executor, "limit": limit, "run": str(folder) if folder else None}
-        plan = Plan(read_config(config, load_stages(ORDER), {**_settings(setting or []), **flags}), ORDER)
+        given = {key: value for key, value in flags.items() if value is not None}
+        plan = Plan(read_config(config, load_stages(ORDER), {**_settings(setting or []), **given}), ORDER)
         _print_resolved(plan, console)
         if dry_run:
             _foretell(plan, console, stage or [])

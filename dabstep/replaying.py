@@ -101,7 +101,7 @@ def run_replay(settings: ReplaySettings, console: Console) -> tuple[Replayed, Pa
     from inspect_ai import eval
     from inspect_ai.log import read_eval_log_sample_summaries
 
-    from dabstep.children import Progress
+    from harness.children import Progress
     from harness.replay import compare_logs
 
     header = _header(settings.log)

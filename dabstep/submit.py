@@ -22,6 +22,7 @@ from dabstep.failure import fail
 if TYPE_CHECKING:
     from harness.records import ExposureClass
     from results.disclosure import Declaration
+    from results.hub import Measured
 
 LEDGER = Path("results/runs/ledger.jsonl")
 
@@ -97,6 +98,9 @@ def card(
     eval_results: Annotated[Path | None, typer.Option(help="The model repository, for .eval_results/.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="Where the rows of logs without a key are (read back).")] = None,
     source: Annotated[str | None, typer.Option(help="https:// address of the logs, for .eval_results.")] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(help="OWNER/NAME: upload --output's folder, a model with this card, to the Hub.")
+    ] = None,
 ) -> None:
     """Write a model card's section of results (or print it), and the Hub's .eval_results YAML."""
     from results import hub
@@ -107,15 +111,29 @@ def card(
         rows = read(ledger) if ledger is not None else []
         measured = [hub.measured(log, rows) for log in logs]
         section = hub.card_section(measured)
+        if push_to_hub is not None and output is None:
+            raise ValueError("--push-to-hub needs --output FOLDER/README.md: the card in the model's folder.")
         if eval_results is not None:
             typer.echo(str(hub.write_eval_results(eval_results, measured, source)))
         if output is None:
             typer.echo(section, nl=False)
-        else:
+        elif push_to_hub is None:
             hub.write_card(output, section)
             typer.echo(f"{output}: the section on results")
+        else:
+            _push(output, push_to_hub, measured)
     except (ValueError, ProvenanceError) as error:
         raise fail(error) from None
+
+
+def _push(output: Path, repository: str, shown: list[Measured]) -> None:
+    from results.model_card import CARD, write_model_card
+    from results.publishing import publish
+
+    if output.name != CARD:
+        raise ValueError(f"--output {output}: the Hub reads a card of the name {CARD} only.")
+    typer.echo(f"{write_model_card(output.parent, repository, None, shown)}: the section on results, the metadata")
+    typer.echo(f"published: {publish(output.parent, repository)}")
 
 
 def _make(

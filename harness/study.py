@@ -41,7 +41,7 @@ FLUSH_S = 1.0  # what a kill may take from an offline run (W&B's own: 15)
 LONGEST_GROUP = 128
 LONGEST_NAME = 128
 
-Job = Literal["data", "train", "eval"]
+Job = Literal["data", "train", "eval", "ablation"]
 Kind = Literal["dataset", "training-set", "model", "evaluation"]
 
 _log = logging.getLogger(__name__)

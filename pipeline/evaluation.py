@@ -6,6 +6,9 @@
 A process can run one evaluation only, and a child's memory is freed for certain. The same call goes on where it was
 broken off, by Inspect's own means (`inspect eval-retry`): a sample that is in a log is not run again. The log is the
 only record; nothing here reads scores.
+
+Refusals, errors of the server and dropped connections are left to Inspect's retries, which the task's limit of time
+bounds. A try at a turn that brings no answer in `try_s` seconds is given up and made again.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ TASK = "dabstep/generated_qa"
 ATTEMPTS = 3
 """Evaluations of one call: the second and third only where samples ended by an error."""
 LAST_LINES = 12
+TRY_S = 600
+"""Longest try at one turn, in seconds: twice that of the pipeline's own calls, for teachers think long."""
+TRY_FLAG = "--attempt-timeout"
 
 
 class EvaluationError(RuntimeError):
@@ -35,11 +41,12 @@ class EvaluationError(RuntimeError):
 @dataclass(frozen=True)
 class Evaluation:
     """What is run: a model as Inspect names it, `tries` at each question, further arguments of `inspect eval`
-    (`--turn-limit`, `--temperature`, `-T`), and what is added to the environment."""
+    (`--turn-limit`, `--temperature`, `-T`), the longest try at one turn, and what is added to the environment."""
 
     model: str
     tries: int = 1
     args: tuple[str, ...] = ()
+    try_s: int = TRY_S
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,14 +88,16 @@ def evaluate(evaluation: Evaluation, folder: Path) -> Path:
 
 
 def _run(evaluation: Evaluation, folder: Path) -> str:
-    """Run it, or go on with the newest log; the end of what was said."""
-    begun = _logs(folder)
-    if begun:
-        command = ["eval-retry", str(begun[-1])]
+    """Run it, or go on with the log that holds most; the end of what was said."""
+    if begun := _logs(folder):
+        command = ["eval-retry", str(max(begun, key=_finished))]
+        for half in (folder / "logs").glob("*-recovered.eval"):
+            half.unlink()  # made by a killed retry out of a log that is still there; Inspect writes over none
     else:
         questions = (folder / "questions").resolve()
         command = ["eval", TASK, "-T", f"questions={questions}", "--model", evaluation.model]
-        command += [*(["--epochs", str(evaluation.tries)] if evaluation.tries > 1 else []), *evaluation.args]
+        command += ["--epochs", str(evaluation.tries)] if evaluation.tries > 1 else []
+        command += [TRY_FLAG, str(evaluation.try_s), *evaluation.args]  # of two such flags the last one counts
     command += ["--log-dir", str(folder / "logs"), "--display", "none"]
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", *command],
@@ -103,16 +112,30 @@ def _run(evaluation: Evaluation, folder: Path) -> str:
     return "\n".join(done.stdout.strip().splitlines()[-LAST_LINES:])
 
 
-def _logs(folder: Path) -> list[Path]:
-    """All logs, the newest last: their names begin with the time."""
-    return sorted((folder / "logs").glob("*.eval"))
+def _logs(folder: Path, recovered: bool = False) -> list[Path]:
+    """The logs of all attempts, the newest first: their names begin with the time.
+
+    `recovered`: also those that Inspect makes out of what a killed attempt left.
+    """
+    logs = (folder / "logs").glob("*.eval")
+    return sorted((log for log in logs if recovered or not log.stem.endswith("-recovered")), reverse=True)
+
+
+def _finished(log: Path) -> int:
+    """How many samples a log holds that ended without an error.
+
+    A retry that was killed at its start holds none yet of those that it was to take over.
+    """
+    from inspect_ai.log import read_eval_log_sample_summaries
+
+    return sum(sample.error is None for sample in read_eval_log_sample_summaries(str(log)))
 
 
 def _ended(folder: Path, status: str) -> Path | None:
     """The newest log that ended with this status and holds every sample."""
     from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
 
-    for log in reversed(_logs(folder)):
+    for log in _logs(folder, recovered=status == "success"):
         header = read_eval_log(str(log), header_only=True)
         wanted = len(header.eval.dataset.sample_ids or []) * (header.eval.config.epochs or 1)
         if header.status == status and len(read_eval_log_sample_summaries(str(log))) == wanted:

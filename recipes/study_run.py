@@ -4,7 +4,7 @@
     trainer.train()
     if run is not None: run.finish()
 
-The training set is the run's input, every saved checkpoint one of its outputs, by the hashes that evaluations state.
+The training sets are the run's input, every saved checkpoint one of its outputs, by the hashes that evaluations state.
 The run's id is kept in the output folder: `--resume_from_checkpoint` goes on in the run that was broken off.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import study
 from harness.study import Content, StudyRun
+from recipes.mixture import sources_of
 from results.provenance import folder_hash
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def attach(trainer: Trainer, recipe: Mapping[str, Any], base_model: str) -> Stud
         partial.write_text(run.id + "\n")
         partial.replace(kept)
     with study.harmless("log what the training starts from"):
-        run.used(training_set_content(Path(recipe["training_set"])))
+        for source in sources_of(recipe["training_set"]):
+            run.used(training_set_content(source.place))
         folder = Path(base_model).expanduser()
         run.used(Content("model", folder_hash(folder) if folder.is_dir() else base_model, {"model": base_model}))
     with study.harmless("log the training's curve"):
@@ -69,7 +71,7 @@ def training_set_content(folder: Path) -> Content:
     if (folder / "data").is_dir():
         return Content("training-set", folder_hash(folder), {})
     name = next((name for name in ROWS if (folder / name).is_file()), ROWS[0])
-    with (folder / name).open("rb") as rows:
+    with (folder if folder.is_file() else folder / name).open("rb") as rows:
         digest = hashlib.file_digest(rows, "sha256").hexdigest()
     card = folder / "card.json"
     return Content("training-set", digest, json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {})

@@ -103,15 +103,17 @@ def compare(
     *,
     every_pair: bool = False,
     only_shared: bool = False,
+    pairs: Sequence[tuple[str, str]] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Comparisons:
-    """Compare each run with the first, or every pair of them.
+    """Compare each run with the first, every pair of them, or the pairs that were chosen beforehand.
 
     Args:
         runs: Two or more, under different labels.
         every_pair: Not only with the first. Right where the pair worth a look is chosen after looking.
         only_shared: Leave out the questions that not all runs were asked, and say so; else such runs are refused.
+        pairs: Labels of the pairs to compare, in place of the above. Right only where they were chosen before looking.
         seed: Of the bootstrap.
         resamples: Of the bootstrap.
 
@@ -123,17 +125,29 @@ def compare(
     left_out = ""
     if only_shared:
         runs, left_out = _shared(runs)
-    pairs = list(combinations(runs, 2)) if every_pair else [(runs[0], other) for other in runs[1:]]
-    alpha = ALPHA / len(pairs)
+    chosen = _chosen(runs, every_pair, pairs)
+    alpha = ALPHA / len(chosen)
     made = [
         _paired(first, second, alpha, seed, resamples)
         if first.verdicts and second.verdicts
         else _unpaired(first, second, alpha)
-        for first, second in pairs
+        for first, second in chosen
     ]
     corrected = holm([comparison.p for comparison in made])
-    made = [replace(one, corrected_p=p, pairs=len(pairs)) for one, p in zip(made, corrected, strict=True)]
+    made = [replace(one, corrected_p=p, pairs=len(chosen)) for one, p in zip(made, corrected, strict=True)]
     return Comparisons(tuple(runs), tuple(made), left_out, tuple(_counted_as_wrong(runs) + _unknown_data(runs)))
+
+
+def _chosen(
+    runs: Sequence[Outcomes], every_pair: bool, pairs: Sequence[tuple[str, str]] | None
+) -> list[tuple[Outcomes, Outcomes]]:
+    if pairs is None:
+        return list(combinations(runs, 2)) if every_pair else [(runs[0], other) for other in runs[1:]]
+    by_label = {run.label: run for run in runs}
+    if not pairs or (unknown := [label for pair in pairs for label in pair if label not in by_label]):
+        named = f"there is no run {unknown[0]!r}" if pairs else "no pair is named"
+        raise ComparisonError(f"pairs: {named}; the runs are {', '.join(by_label)}.")
+    return [(by_label[first], by_label[second]) for first, second in pairs]
 
 
 def differences_of(first: Outcomes, second: Outcomes) -> Floats:

@@ -67,7 +67,8 @@ def grids(compared: Comparisons) -> tuple[Grid, Grid]:
         rows = [(pair.second.label, *_cells(columns, pair)) for pair in pairs]
         return alone, _grid(f"Against {runs[0].label}", ("Run", *columns), rows)
     rows = [(pair.second.label, pair.first.label, *_cells(columns, pair)) for pair in pairs]
-    return alone, _grid("Every pair", ("Run", "Against", *columns), rows)
+    title = "Every pair" if len(pairs) == len(runs) * (len(runs) - 1) // 2 else "Pairs"
+    return alone, _grid(title, ("Run", "Against", *columns), rows)
 
 
 def _grid(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Grid:
@@ -83,6 +84,16 @@ def to_rich(compared: Comparisons) -> Group:
     from rich.console import Group
 
     return Group(*(_rich(made) for made in grids(compared)))
+
+
+def grid_markdown(made: Grid) -> str:
+    """A grid as a Markdown table, ending in a line end; its title is left to the caller."""
+    lines = [
+        list(made.headings),
+        ["---:" if figure else "---" for figure in made.figures],
+        *([" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in made.rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _rich(made: Grid) -> Table:

@@ -11,7 +11,7 @@ It draws what it is given: which checkpoint is best, or whether two differ, is n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from math import ceil
 from textwrap import fill
@@ -54,10 +54,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of the plot: a question set (or a seed) over the epochs."""
+    """One line of the plot: a question set (or a seed) over the epochs. A faint one is thin, without bars or a name."""
 
     label: str
     points: Sequence[Point]
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,13 @@ def figure_of(curve: Curve, theme: Theme = "light") -> Figure:
     margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)  # inches
     figure = Figure(figsize=(6.0, 5.0), dpi=240, facecolor=INK[theme]["ground"], layout=margins)
     axes = figure.add_subplot()
+    plain = tuple(series for series in curve.series if not series.faint)
     handles: list[Artist | Container] = [
-        _draw_series(axes, curve, number, theme) for number in range(len(curve.series))
+        _draw_series(axes, replace(curve, series=plain), number, theme) for number in range(len(plain))
     ]
+    for series in curve.series:
+        if series.faint:
+            _draw_faint(axes, series, [each.label for each in plain], theme)
     handles += [_draw_baseline(axes, curve, number, theme) for number in range(len(curve.baselines))]
     _dress(axes, curve.title, handles, INK[theme])
     return figure
@@ -127,6 +132,22 @@ def _draw_series(axes: Axes, curve: Curve, number: int, theme: Theme) -> Contain
             lead = point.share.value - other.get(point.epoch, -1.0)
             _write_figures(axes, point, apart, lead > 0 or (lead == 0 and number == 0), colour, INK[theme]["ground"])
     return line
+
+
+def _draw_faint(axes: Axes, series: Series, labels: Sequence[str], theme: Theme) -> None:
+    """A thin line in the colour of the line that has its label, such as one seed of several."""
+    points = sorted(series.points, key=lambda point: point.epoch)
+    colours = COLOURS[theme]
+    axes.plot(
+        [point.epoch for point in points],
+        [100 * point.share.value for point in points],
+        color=colours[labels.index(series.label) % len(colours)] if series.label in labels else INK[theme]["muted"],
+        linewidth=1.0,
+        marker=".",
+        markersize=4,
+        alpha=0.45,
+        zorder=2,
+    )
 
 
 def _write_figures(axes: Axes, point: Point, apart: float, above: bool, colour: str, ground: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from inspect_ai.log import EvalLog
 
+from harness.files import write_whole
 from harness.records import Result
 from harness.scoring import NO_KEY
 from results.from_log import read_log, result_from_log, settings_of
@@ -89,11 +90,14 @@ def command_of(header: EvalLog) -> str:
     return shlex.join(words)
 
 
-def card_section(shown: Sequence[Measured]) -> str:
-    """The section as Markdown between its two marks: scores with k, n and interval, commands, exposure, hashes."""
+def card_section(shown: Sequence[Measured], more: str = "") -> str:
+    """The section as Markdown between its two marks: scores with k, n and interval, commands, exposure, hashes.
+
+    `more` follows them within the marks.
+    """
     if not shown:
         raise HubError("there is no log to show.")
-    return "\n".join([BEGIN, *_section(shown), END]) + "\n"
+    return "\n".join([BEGIN, *_section(shown), *([f"\n{more.strip()}"] if more else []), END]) + "\n"
 
 
 def write_card(path: Path, section: str) -> None:
@@ -101,9 +105,14 @@ def write_card(path: Path, section: str) -> None:
 
     Raises HubError for a card with half a pair of marks, or whose metadata huggingface_hub cannot read.
     """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    write_whole(path, with_section(text, section, path))
+
+
+def with_section(text: str, section: str, path: Path) -> str:
+    """A card's text with the section in it; see `write_card`."""
     from huggingface_hub import ModelCard
 
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if (text.count(BEGIN), text.count(END)) not in ((0, 0), (1, 1)) or text.find(BEGIN) > text.find(END):
         raise HubError(f"{path}: the marks {BEGIN} and {END} are not one pair. Mend or remove them.")
     if BEGIN in text:
@@ -114,7 +123,7 @@ def write_card(path: Path, section: str) -> None:
         ModelCard(text)
     except Exception as error:  # YAML errors of several kinds
         raise HubError(f"{path}: its metadata block cannot be read ({error}). Mend it first.") from None
-    _write(path, text)
+    return text
 
 
 def write_eval_results(repository: Path, shown: Sequence[Measured], source: str | None = None) -> Path:
@@ -140,7 +149,7 @@ def write_eval_results(repository: Path, shown: Sequence[Measured], source: str 
         raise HubError(f"{FILE}: does not read back as it was written; please report this.")
     path = repository / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    write_whole(path, text)
     return path
 
 
@@ -211,9 +220,3 @@ def _shown(value: Any) -> str:
 
 def _plain(cell: str) -> str:
     return " ".join(cell.replace("|", "\\|").split())
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -32,6 +32,7 @@ __all__ = [
     "LedgerError",
     "LogError",
     "append",
+    "append_new",
     "portable_name",
     "read",
     "record",
@@ -66,6 +67,12 @@ def append(rows: Iterable[Result | Mapping[str, Any]], path: Path = RUNS) -> Non
         except BaseException:
             file.truncate(end)
             raise
+
+
+def append_new(rows: Iterable[Result], path: Path = RUNS) -> None:
+    """Append the rows whose log has no row there yet: a rerun that only looks again adds nothing."""
+    known = {row.log for row in read(path)} if path.exists() else set()
+    append([row for row in rows if row.log not in known], path)
 
 
 def read(path: Path = RUNS) -> list[Result]:

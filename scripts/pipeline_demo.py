@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -42,24 +43,31 @@ def main() -> int:
     made = corpus().relative_to(ROOT)
     with StandIn(teacher) as there, Kaggle() as kaggle:
         put_on(kaggle, made)
-        settings = {
-            "stages.load.inputs": f"[{made}/archives/*.zip]",
-            "stages.load.meta_kaggle": f"{made}/meta-kaggle",
-            "stages.link.meta_kaggle": f"{made}/meta-kaggle",
-            **{f"endpoints.{name}.base_url": there.base_url for name in ("judge", "writer", "checker")},
-        }
-        command = [sys.executable, "-m", "dabstep", "pipeline", "run", CONFIG]
-        command += [part for stage in arguments.stage for part in ("--stage", stage)]
-        command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        print(f"$ {shlex.join(['dabstep', *command[3:]])}", flush=True)
-        models = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": there.base_url}
-        return subprocess.run(command, env=_without_credentials() | kaggle.environment | DIRECT | models).returncode
+        command = run_command(made, there.base_url) + [part for stage in arguments.stage for part in ("--stage", stage)]
+        print(f"$ {shlex.join(['dabstep', *command[2:]])}", flush=True)
+        environment = run_environment(there.base_url, kaggle.environment, PLACE / "kaggle")
+        return subprocess.run([sys.executable, *command], env=environment).returncode
 
 
-def _without_credentials() -> dict[str, str]:
-    """This environment, in which nobody is logged in at Kaggle."""
+def run_command(made: Path, base_url: str, settings: Mapping[str, str] | None = None) -> list[str]:
+    """The command (after the interpreter's name) that runs the demo's YAML on the corpus `made`; `settings` lie over
+    it, by dotted keys, as YAML."""
+    filled = {
+        "stages.load.inputs": f"[{made}/archives/*.zip]",
+        "stages.load.meta_kaggle": f"{made}/meta-kaggle",
+        "stages.link.meta_kaggle": f"{made}/meta-kaggle",
+        **{f"endpoints.{name}.base_url": base_url for name in ("judge", "writer", "checker")},
+        **(settings or {}),
+    }
+    command = ["-m", "dabstep", "pipeline", "run", CONFIG]
+    return command + [part for key, value in filled.items() for part in ("--set", f"{key}={value}")]
+
+
+def run_environment(base_url: str, kaggle: Mapping[str, str], credentials: Path) -> dict[str, str]:
+    """This environment with both stand-ins, in which nobody is logged in at Kaggle: `credentials` holds none."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE")}
-    return kept | {"KAGGLE_CONFIG_DIR": str((PLACE / "kaggle").resolve())}
+    models = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": base_url}
+    return kept | {"KAGGLE_CONFIG_DIR": str(credentials.resolve())} | dict(kaggle) | DIRECT | models
 
 
 if __name__ == "__main__":

@@ -13,15 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.records import Question
-from pipeline.evaluation import Evaluation, evaluate, write_question_set
+from pipeline.evaluation import TRY_S, Evaluation, evaluate, write_question_set
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A model as Inspect names it, and further arguments of `inspect eval` (`--temperature`, `-T`, `--turn-limit`)."""
+    """A model as Inspect names it, and further arguments of `inspect eval` (`--temperature`, `-T`, `--turn-limit`).
+
+    A try at one turn that lasts longer than `try_s` seconds is made again.
+    """
 
     model: str
     args: tuple[str, ...] = ()
+    try_s: int = TRY_S
+
+    def __post_init__(self) -> None:
+        if self.try_s < 1:
+            raise ValueError(f"try_s: {self.try_s}; it must be 1 second or more.")
 
 
 def solve(
@@ -36,6 +44,6 @@ def solve(
 
     if not (folder / "questions" / "questions.jsonl").exists():  # a log refers to these very bytes
         write_question_set(questions, files, folder / "questions", answers=False)
-    log = evaluate(Evaluation(solver.model, args=solver.args), folder)
+    log = evaluate(Evaluation(solver.model, args=solver.args, try_s=solver.try_s), folder)
     answers = {trace.question_id: trace.verdict.answer for trace in read_traces(log)}
     return {question.id: answers.get(question.id) for question in questions}

@@ -26,21 +26,18 @@ import csv
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.records import Question, read_questions
+from pipeline.gates.wording import LIKE, Wordings, words
 
 WORDS_IN_ROW = 13
 LEAST_WORDS = 6
 """A shorter question than this is looked for as a whole question only (rule 1), not inside other text."""
-LETTERS = 5
-LIKE = 0.75
 TEMPLATED = "world:"
 """How the source of a rule world's question begins."""
-_WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -80,8 +77,7 @@ class Contamination:
     """Terms in lower case."""
     _whole: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
     _rows: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
-    _grams: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
-    _sizes: tuple[int, ...] = field(default=(), repr=False)
+    _worded: Wordings[Known] = field(default_factory=Wordings, repr=False)
     _answers: Mapping[str, Known] = field(default_factory=dict, repr=False)
     _lengths: tuple[int, ...] = field(default=(), repr=False)
 
@@ -112,23 +108,18 @@ class Contamination:
     def _indexed(cls, known: tuple[Known, ...]) -> Contamination:
         whole: dict[tuple[str, ...], Known] = {}
         rows: dict[tuple[str, ...], Known] = {}
-        postings: dict[str, list[int]] = {}
-        sizes = []
-        for number, each in enumerate(known):
-            words = _words(each.text)
-            whole.setdefault(words, each)
-            for row in _in_row(words):
+        worded = Wordings[Known]()
+        for each in known:
+            own = words(each.text)
+            whole.setdefault(own, each)
+            for row in _in_row(own):
                 rows.setdefault(row, each)
-            grams = _letters(each.text)
-            sizes.append(len(grams))
-            for gram in grams:
-                postings.setdefault(gram, []).append(number)
+            worded.add(each, each.text)
         return cls(
             known,
             _whole=whole,
             _rows=rows,
-            _grams={gram: tuple(places) for gram, places in postings.items()},
-            _sizes=tuple(sizes),
+            _worded=worded,
             _answers={_plain(each.answer): each for each in known if _telling(each.answer)},
             _lengths=tuple(sorted({len(row) for row in rows}, reverse=True)),
         )
@@ -137,10 +128,10 @@ class Contamination:
         """What speaks against a row, or None. `text` is all that would be trained on, the question included or not."""
         if source_id in self.sources:
             return Finding("source held out", f"{source_id} of {self.sources[source_id]}")
-        if (same := self._whole.get(_words(question))) is not None:
+        if (same := self._whole.get(words(question))) is not None:
             return Finding(f"a question of {same.whose}", f"{same.id}: {same.text}")
         for part in (question, text):
-            if (found := self._quoted(_words(part))) is not None:
+            if (found := self._quoted(words(part))) is not None:
                 return found
         if (found := self._reworded(question)) is not None:
             return found
@@ -161,24 +152,17 @@ class Contamination:
         name = self.files.get((size, _sha256(path)))
         return Finding("a file of the benchmark", f"{path.name} is {name}") if name else None
 
-    def _quoted(self, words: tuple[str, ...]) -> Finding | None:
+    def _quoted(self, text: tuple[str, ...]) -> Finding | None:
         for length in self._lengths:
-            for start in range(len(words) - length + 1):
-                if (same := self._rows.get(words[start : start + length])) is not None:
-                    quoted = " ".join(words[start : start + length])
+            for start in range(len(text) - length + 1):
+                if (same := self._rows.get(text[start : start + length])) is not None:
+                    quoted = " ".join(text[start : start + length])
                     return Finding(f"quotes a question of {same.whose}", f"{same.id}: {quoted}")
         return None
 
     def _reworded(self, question: str) -> Finding | None:
-        grams = _letters(question)
-        shared: Counter[int] = Counter()
-        for gram in grams:
-            shared.update(self._grams.get(gram, ()))
-        for number, count in shared.most_common(20):
-            likeness = 2 * count / (len(grams) + self._sizes[number])
-            if likeness >= LIKE:
-                same = self.known[number]
-                return Finding(f"close to a question of {same.whose}", f"{same.id}, {likeness:.0%} alike: {same.text}")
+        for same, likeness in self._worded.like(question, LIKE):
+            return Finding(f"close to a question of {same.whose}", f"{same.id}, {likeness:.0%} alike: {same.text}")
         return None
 
     def _named(self, text: str) -> str | None:
@@ -243,23 +227,14 @@ def _stands_alone(name: str, text: str) -> bool:
     return re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", text) is not None
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.casefold()))
-
-
-def _in_row(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _in_row(text: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Every 13 words in a row; a shorter question as a whole."""
-    if len(words) < WORDS_IN_ROW:
-        if len(words) >= LEAST_WORDS:
-            yield words
+    if len(text) < WORDS_IN_ROW:
+        if len(text) >= LEAST_WORDS:
+            yield text
         return
-    for start in range(len(words) - WORDS_IN_ROW + 1):
-        yield words[start : start + WORDS_IN_ROW]
-
-
-def _letters(text: str) -> frozenset[str]:
-    plain = " ".join(_words(text))
-    return frozenset(plain[start : start + LETTERS] for start in range(max(len(plain) - LETTERS + 1, 0)))
+    for start in range(len(text) - WORDS_IN_ROW + 1):
+        yield text[start : start + WORDS_IN_ROW]
 
 
 def _plain(answer: str) -> str:

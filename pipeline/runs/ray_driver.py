@@ -15,6 +15,7 @@ from harness import lifeline
 def main() -> None:
     """See the module's docstring."""
     lifeline.hold()
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 otherwise: on a busy machine such workers hardly run
     import ray
     from datatrove.executor import RayPipelineExecutor
 

@@ -10,6 +10,10 @@
 The rules for one trace and the choice among tries are those of `pipeline/curation`, the gates those of
 `pipeline/gates`; `dabstep training-set` goes by the same. A question without a trace that passes is dropped, with the
 reason that most of its tries share. Splits are given by data set and notebook family: no two splits share one.
+
+Notebooks on one data set lead to the same questions. Of those that ask the same (`pipeline/curation/repeats.py`) one
+stays: the one answered right most often, of the better notebook. That is settled before any trace is read, so a
+question that then falls to a rule or a gate is not made up for by one of its repeats.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.curation.collect import Gates, judge
-from pipeline.curation.rules import Rules, rank
+from pipeline.curation.repeats import Asked, repeats
+from pipeline.curation.rules import SIMULATED, Rules, rank
 from pipeline.curation.splits import Shares, assign
 from pipeline.gates.contamination import Contamination, Finding
 from pipeline.gates.licence import LICENCES
@@ -39,17 +44,21 @@ if TYPE_CHECKING:
     from datatrove.pipeline.base import PipelineStep
 
 SPLITS = "splits.json"
+REPEATS = "repeats.json"
+REPEATED = "repeats a question of another notebook"
+NOT_COMPARED = "not-compared"
 
 
 @dataclass(frozen=True)
 class CurateSettings:
-    """`benchmark` None: the contamination gate knows held-out questions only, which the data card then says.
+    """`benchmark` is a folder, or the word `not-compared`: then the contamination gate knows held-out questions only,
+    which the data card says.
 
     `simulated`, `trivial`: whether such traces may stay. `verified_only`: questions that nobody checked are dropped.
     `blind_logs`: logs of the questions asked without their files (`pipeline/gates/shortcut.py`).
     """
 
-    benchmark: str | None = None
+    benchmark: str = ""
     held_out: tuple[str, ...] = ()
     blind_logs: tuple[str, ...] = ()
     licences: tuple[str, ...] = LICENCES
@@ -63,7 +72,18 @@ class CurateSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not self.benchmark:
+            raise ValueError(
+                "benchmark: no folder of DABStep's files is named, so nothing would keep its questions out. Give the "
+                f"folder with its tasks/ and context/, or `benchmark: {NOT_COMPARED}` for a data set whose card shall "
+                "say that it was not compared"
+            )
         _ = self.rules
+
+    @property
+    def benchmark_folder(self) -> Path | None:
+        """`benchmark` as a path; None where nothing is compared."""
+        return None if self.benchmark == NOT_COMPARED else Path(self.benchmark)
 
     @property
     def rules(self) -> Rules:
@@ -82,13 +102,16 @@ class Curate(RowStep):
         """The rank's rows, log by log."""
         settings = self._context.settings
         rules, gates = settings.rules, gates_of(settings)
-        splits: Mapping[str, Split] = json.loads((self._context.gathered / SPLITS).read_text(encoding="utf-8"))
+        splits: Mapping[str, Split] = self._gathered(SPLITS)
+        repeated = self._gathered(REPEATS)
         by_log: dict[str, list[NotebookRow]] = {}
         for row in rows:
             if settings.verified_only and not (row.verification and row.verification.verified):
                 yield self.drop(row, "not verified", row.id)
             elif row.traced is None:
                 yield self.drop(row, "no trace", row.id)
+            elif row.id in repeated:
+                yield self.drop(row, REPEATED, f"{repeated[row.id]}: {row.question.question if row.question else ''}")
             elif (finding := self._file_finding(row, gates)) is not None:
                 yield self.drop(row, finding.reason, finding.detail)
             else:
@@ -101,6 +124,9 @@ class Curate(RowStep):
                 else:
                     finding = faults[row.id]
                     yield self.drop(row, finding.reason, finding.detail)
+
+    def _gathered(self, name: str) -> Any:
+        return json.loads((self._context.gathered / name).read_text(encoding="utf-8"))
 
     def _file_finding(self, row: NotebookRow, gates: Gates) -> Finding | None:
         paths = (self._context.run / file.path for file in (row.files.files if row.files else ()))
@@ -142,9 +168,8 @@ def _usual(findings: Sequence[Finding]) -> Finding | None:
 @cache
 def gates_of(settings: CurateSettings) -> Gates:
     """The gates of these settings, built once a process. Raises GateError, QuestionSetError."""
-    benchmark = Path(settings.benchmark) if settings.benchmark else None
     return Gates(
-        Contamination.of(benchmark, [Path(folder) for folder in settings.held_out]),
+        Contamination.of(settings.benchmark_folder, [Path(folder) for folder in settings.held_out]),
         settings.licences,
         answered_blind([Path(log) for log in settings.blind_logs]),
     )
@@ -157,12 +182,40 @@ def sources_of(row: NotebookRow) -> list[str]:
     return [*(f"data set {name}" for name in sets), f"notebook {family}"]
 
 
-def assign_splits(context: StageContext[CurateSettings], folder: Path) -> None:
-    """Write the split of every row. Builds the gates too, so that what is wrong with them is known before any rank."""
+def asked_of(row: NotebookRow, settings: CurateSettings) -> Asked | None:
+    """A row's question as it is compared with others; None where none of its traces can stay."""
+    checked = row.verification is not None and row.verification.verified
+    if (
+        row.question is None
+        or row.traced is None
+        or not row.traced.right
+        or not (checked or not settings.verified_only)
+    ):
+        return None
+    if row.traced.executor == SIMULATED and not settings.simulated:
+        return None
+    score = row.edu_score.total if row.edu_score else 0
+    votes = row.popularity.votes if row.popularity else 0
+    place = (float(row.traced.executor == SIMULATED), -row.traced.right / row.traced.tries, -score, -votes)
+    return Asked(row.id, row.question.question, row.question.answer, tuple(sources_of(row)), place)
+
+
+def gather(context: StageContext[CurateSettings], folder: Path) -> None:
+    """Write the split of every row, and which questions repeat which.
+
+    Builds the gates too, so that what is wrong with them is known before any rank.
+    """
     gates_of(context.settings)
-    sources = {row.id: sources_of(row) for row in context.rows_before()}
+    sources: dict[str, list[str]] = {}
+    asked: list[Asked] = []
+    for row in context.rows_before():
+        sources[row.id] = sources_of(row)
+        if (one := asked_of(row, context.settings)) is not None:
+            asked.append(one)
     with whole_file(folder / SPLITS) as file:
         file.write(json.dumps(assign(sources, context.settings.shares, context.settings.seed)).encode())
+    with whole_file(folder / REPEATS) as file:
+        file.write(json.dumps(repeats(asked)).encode())
 
 
 def steps(context: StageContext[CurateSettings]) -> Sequence[PipelineStep]:
@@ -177,8 +230,8 @@ def inputs(context: StageContext[CurateSettings]) -> Mapping[str, str]:
 
 
 def _outside(settings: CurateSettings) -> Iterable[Path]:
-    if settings.benchmark:
-        for root in (Path(settings.benchmark), Path(settings.benchmark) / "data"):
+    if (benchmark := settings.benchmark_folder) is not None:
+        for root in (benchmark, benchmark / "data"):
             yield from sorted(path for folder in ("tasks", "context") for path in (root / folder).glob("*"))
     yield from (Path(folder) / "questions.jsonl" for folder in settings.held_out)
     yield from map(Path, settings.blind_logs)
@@ -188,10 +241,10 @@ STAGE = Stage(
     "curate",
     CurateSettings,
     steps,
-    gather=assign_splits,
+    gather=gather,
     code=(
-        *(f"pipeline.curation.{name}" for name in ("collect", "rules", "splits")),
-        *(f"pipeline.gates.{name}" for name in ("contamination", "licence", "shortcut")),
+        *(f"pipeline.curation.{name}" for name in ("collect", "repeats", "rules", "splits")),
+        *(f"pipeline.gates.{name}" for name in ("contamination", "licence", "shortcut", "wording")),
     ),
     inputs=inputs,
     needs=("trace",),

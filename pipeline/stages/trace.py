@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from harness.records import Question
 from pipeline.asking.models import identity, open_ledger
 from pipeline.asking.questions import files_at_hand, question_of
-from pipeline.evaluation import Evaluation, evaluate, write_question_set
+from pipeline.evaluation import TRY_S, Evaluation, evaluate, write_question_set
 from pipeline.gates.licence import JOINED
 from pipeline.quarantine import Dropped
 from pipeline.row import NotebookRow, Traced
@@ -49,7 +49,8 @@ class TraceSettings:
     """`batch`: questions that one evaluation is given; after each the stage says how far it is.
 
     `data`: a folder laid out as Kaggle's input folder, where the run did not fetch the files itself. `licence`: what is
-    said of data whose licence no stage found out.
+    said of data whose licence no stage found out. `try_s`: a try at one turn that lasts longer (seconds) is made
+    again.
     """
 
     model: str = ""
@@ -59,6 +60,7 @@ class TraceSettings:
     simulate: str | None = None
     data: str | None = None
     licence: str = "unknown"
+    try_s: int = TRY_S
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -67,6 +69,8 @@ class TraceSettings:
             raise ValueError(f"tries: {self.tries}; it must be 1 or more.")
         if self.batch < 1:
             raise ValueError(f"batch: {self.batch}; it must be 1 or more.")
+        if self.try_s < 1:
+            raise ValueError(f"try_s: {self.try_s}; it must be 1 second or more.")
 
     @property
     def data_folder(self) -> Path | None:
@@ -140,7 +144,8 @@ class Teach(RowStep):
         questions = [question_for_task(row, settings.licence) for row in rows]
         if not (folder / "questions" / "questions.jsonl").exists():  # a log refers to these very bytes
             write_question_set(questions, files, folder / "questions")
-        evaluation = Evaluation(settings.model, settings.tries, (*args, *settings.args), environment or {})
+        arguments = (*args, *settings.args)
+        evaluation = Evaluation(settings.model, settings.tries, arguments, settings.try_s, environment or {})
         log = evaluate(evaluation, folder)
         tries: Counter[str] = Counter()
         right: Counter[str] = Counter()

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.runs.stages import shards
 from pipeline.runs.store import read_rows
+from tests.killing import MAIN, Process, main_process, run_killed, start, wait_until
 from tests.pipeline.asking.given import ANALYSIS, plan_of, row_of
 from tests.pipeline.test_edu_score import reply
 from tests.stand_ins.endpoint import StandIn
 
 ROWS, AT_ONCE, KILLS = 150, 4, 3
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # the first stage is one of the tests'
 RUN = (
     "import sys; from rich.console import Console; from pipeline.runs.plan import Plan; "
     "from pipeline.runs.run import run_pipeline; "
@@ -32,19 +27,15 @@ def test_a_killed_stage_goes_on_from_its_ledger(tmp_path: Path) -> None:
     with StandIn(lambda _: reply(), latency_s=0.1) as there:
         limits = {"at_once": AT_ONCE, "start": AT_ONCE}
         plan = plan_of(tmp_path, "edu_score", rows, there.base_url, limits=limits)
-        for kill in range(1, KILLS + 1):
-            child = subprocess.Popen(
-                [sys.executable, "-c", RUN, plan.to_json()], env=ENVIRONMENT, start_new_session=True
-            )
-            began = time.monotonic()
-            while there.counts.kinds["answered"] < kill * 35 and child.poll() is None:
-                assert time.monotonic() - began < 120
-                time.sleep(0.01)
-            assert child.poll() is None, "it ended before it was killed"
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            time.sleep(0.5)  # workers end with it
-        assert subprocess.run([sys.executable, "-c", RUN, plan.to_json()], env=ENVIRONMENT).returncode == 0
+        shares = iter(range(35, 35 * (KILLS + 1), 35))
+
+        def moment(process: Process) -> None:
+            answered = next(shares)
+            assert wait_until(process, lambda: there.counts.kinds["answered"] >= answered, 240), "too early or too slow"
+
+        command = ["-c", RUN, plan.to_json()]
+        done, status = run_killed(lambda: start(command, tmp_path / "log"), moment, KILLS, main_process)
+        assert (done, status) == ([MAIN] * KILLS, 0), (tmp_path / "log").read_text()[-2000:]
         answered = there.counts.kinds["answered"]
     kept = [row.id for shard in shards(plan.folder("edu_score")) for row in read_rows(shard)]
     assert kept == [row.id for row in rows]

@@ -37,7 +37,7 @@ def sft(study: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 def test_one_epoch_leaves_a_checkpoint_that_serves_with_the_template_it_trained_with(study: Path) -> None:
     done = sft(study, "--num_train_epochs", "1")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "rows: 32 kept, 1 dropped as longer than max_length=512" in done.stdout
+    assert "33 rows read, 1 dropped as longer than max_length=512 tokens, 32 used" in done.stdout
     assert "matrix_learning_rate=0.02" in done.stdout
     checkpoint = study / "out" / "checkpoint-2"
     assert (checkpoint / "chat_template.jinja").read_text() == (ROOT / "recipes/templates/tiny.jinja").read_text()

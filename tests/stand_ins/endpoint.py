@@ -170,15 +170,28 @@ def _completion(payload: dict[str, Any], rule: Rule, fault: str | None) -> str:
     message: dict[str, Any] = {"role": "assistant", "content": None}
     message |= {"content": answer} if isinstance(answer, str) else answer
     finish = message.pop("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")
-    if fault == "cut JSON":
-        message["content"], finish = message["content"][: len(message["content"]) // 2], "length"
-    if fault == "wrong schema":
-        message["content"] = '{"unheard_of": [1, 2, 3]}'
+    if fault in ("cut JSON", "wrong schema"):
+        message, finish = _spoiled(message, fault == "cut JSON"), "length" if fault == "cut JSON" else finish
     tokens_in, tokens_out = len(json.dumps(payload["messages"])) // 4, len(json.dumps(message)) // 4
     usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
     choice = {"index": 0, "message": message, "finish_reason": finish}
     whole = {"id": "stand-in", "object": "chat.completion", "created": 0, "model": payload["model"]}
     return json.dumps(whole | {"choices": [choice], "usage": usage})
+
+
+def _spoiled(message: dict[str, Any], cut: bool) -> dict[str, Any]:
+    """The message with its JSON cut in half, or with another object in its place; of tool calls their arguments."""
+
+    def spoil(text: str) -> str:
+        return text[: len(text) // 2] if cut else '{"unheard_of": [1, 2, 3]}'
+
+    if not message.get("tool_calls"):
+        return message | {"content": spoil(message["content"])}
+    calls = [
+        call | {"function": call["function"] | {"arguments": spoil(call["function"]["arguments"])}}
+        for call in message["tool_calls"]
+    ]
+    return message | {"tool_calls": calls}
 
 
 async def _trickle(request: web.Request, body: bytes, drop: bool) -> web.StreamResponse:

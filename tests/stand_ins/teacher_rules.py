@@ -238,12 +238,16 @@ def check(notebook: Seen) -> dict[str, Any]:
 
 
 def solver(payload: dict[str, Any]) -> dict[str, Any]:
-    """One cell, then its output as the answer. The model called "careless" sometimes answers at once."""
+    """One cell, then its output as the answer. The model called "careless" sometimes answers at once.
+
+    A call that came out broken (an endpoint's fault) is made again: only what a whole cell gave back is an answer.
+    """
     messages = payload["messages"]
     asked = next(found for message in messages if message["role"] == "user" and (found := _read(_text(message))))
-    last = messages[-1]
-    if last["role"] == "tool":
-        lines = _text(last).strip().splitlines()
+    cells = {call["id"] for message in messages for call in message.get("tool_calls") or () if _whole(call, "code")}
+    shown = [_text(message) for message in messages if message["role"] == "tool" and message["tool_call_id"] in cells]
+    if shown:
+        lines = shown[-1].strip().splitlines()
         return _call("final_answer", {"answer": lines[-1].strip("` ") if lines else ""})
     if "careless" in payload["model"] and _chance(str(asked), 11):
         return _call("final_answer", {"answer": "0"})
@@ -253,6 +257,14 @@ def solver(payload: dict[str, Any]) -> dict[str, Any]:
     for name, text in names.items():
         code = code.replace(f"{{{name}}}", text)
     return _call("python", {"code": f"import pandas as pd\n{code}"})
+
+
+def _whole(call: dict[str, Any], argument: str) -> bool:
+    """Whether a call of the conversation was made with this argument."""
+    try:
+        return argument in json.loads(call["function"]["arguments"])
+    except ValueError:
+        return False
 
 
 def _call(name: str, arguments: dict[str, str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.kernel.protocol import CellResult, CellStatus, Kernel, Limits
 
-LIMITS = Limits(cell_s=10, grace_s=1, memory_mb=256, disk_mb=64, processes=32)
+LIMITS = Limits(cell_s=30, grace_s=3, memory_mb=256, disk_mb=64, processes=32)
 CANARY = "dabstep-canary-"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 AFTER = ("6 * 7", "42")

@@ -59,6 +59,7 @@ class Pupil:
     says: str
     verified: bool = True
     folder: str = "shop"
+    data_set: str = ""
 
 
 PUPILS = {
@@ -68,6 +69,9 @@ PUPILS = {
     "trivial": Pupil("Which city comes first in the table?", "Ulm", None, "Ulm"),
     "barred": Pupil("What does Crossfit_Hannes owe?", "3", "1 + 2", "3"),
     "unchecked": Pupil("How many cities are there?", "2", "sales.city.nunique()", "2", verified=False),
+    "twice": Pupil(
+        "What do all the sales in Ulm add up to?", "55", "sales[sales.city == 'Ulm'].price.sum()", "55", data_set="sum"
+    ),
     "absent": Pupil("How many rivers are there?", "7", "len(rivers) + 0", "7", folder="gone"),
 }
 
@@ -108,7 +112,13 @@ class Ask(RowStep):
                     model="judge",
                 ),
                 "links": Links(
-                    data_sets=(DataSet(handle=f"ann/{name}/versions/3", licence="CC0: Public Domain", said_by="both"),)
+                    data_sets=(
+                        DataSet(
+                            handle=f"ann/{pupil.data_set or name}/versions/3",
+                            licence="CC0: Public Domain",
+                            said_by="both",
+                        ),
+                    )
                 ),
             }
         )

@@ -80,9 +80,12 @@ def test_every_question_is_published_or_dropped_with_its_reason(school: School) 
         "trivial": "trivial: no cell computes",
         "barred": "a name of the benchmark",
         "unchecked": "not verified",
+        "twice": "repeats a question of another notebook",
         "absent": "simulated executor",
     }
     assert set(school.rows("publish")) == {"sum", "mean"}
+    [repeat] = [row for row in read_quarantine(school.run, "curate") if row.reason.startswith("repeats")]
+    assert repeat.sample.startswith("sum.ipynb#1: ")
 
 
 def test_each_question_was_tried_as_often_as_asked_and_the_row_says_where(school: School) -> None:
@@ -158,7 +161,7 @@ def test_the_card_tells_this_runs_figures_and_the_hubs_checks_take_it(school: Sc
     assert [config["config_name"] for config in card.data.to_dict()["configs"]] == ["default", "notebooks"]
     assert "| default | non_thinking | 2 |" in card.text
     assert "2 questions from 2 notebooks" in card.text
-    assert "| curate | 7 | 2 |" in card.text
+    assert "| curate | 8 | 2 |" in card.text
     assert "1 trivial: no cell computes" in card.text
     assert "contamination: 2 questions of the benchmark" in card.text
 

@@ -3,16 +3,11 @@
 The quick test kills at chosen places; the slow one at random ones (its seed is printed when it fails).
 """
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -23,6 +18,7 @@ from pipeline.runs.plan import GATHER, Plan, run_unit
 from pipeline.runs.run import missing_ranks
 from pipeline.runs.stages import shards
 from pipeline.runs.store import read_rows
+from tests.killing import MAIN, Process, by_chance, has_workers, run_killed, start, wait_until
 
 STAGES = ("numbers", "cluster", "paid", "copies", "sorted")
 WORKERS = 2
@@ -86,7 +82,7 @@ def test_fifty_random_kills_lose_nothing_and_pay_at_most_what_was_in_flight(toy_
         again = killed_run(folder, toy_plan, draw, kills)
         here = kills - before
         print("killed", dict(here), "paid again", again)
-        assert again <= here["main"] * WORKERS + here["worker"]
+        assert again <= here[MAIN] * WORKERS + here["worker"]
 
 
 def killed_run(folder: Path, toy_plan, draw: random.Random, kills: Counter[str]) -> int:
@@ -99,22 +95,20 @@ def killed_run(folder: Path, toy_plan, draw: random.Random, kills: Counter[str])
     config.write_text(yaml.safe_dump({"run": str(folder / "killed"), **shape, "stages": stages}))
     killed = toy_plan(stages, run=str(folder / "killed"), **shape)
 
-    process = start(config)
-    while process.poll() is None and kills.total() < KILLS:
-        wait_for_workers(process)
+    log = folder / "run.log"
+
+    def moment(process: Process) -> None:
+        wait_until(process, lambda: has_workers(process), 20)
         time.sleep(draw.uniform(0, 1.5))
-        workers = children(process)
-        if workers and draw.random() < 0.6:
-            kill(draw.choice(workers).pid)
-            kills["worker"] += 1
-        elif process.poll() is None:
-            kill(process.pid)
-            process.wait()
-            kills["main"] += 1
-            _, left = psutil.wait_procs(workers, timeout=20)
-            assert not left, "workers outlive the process that started them"
-            process = start(config)
-    assert process.wait() == 0, config.with_suffix(".log").read_text()[-2000:]
+
+    done, status = run_killed(
+        lambda: start(["-m", "tests.pipeline.runs.toys", str(config)], log),
+        moment,
+        KILLS - kills.total(),
+        by_chance(draw, {"worker": 0.6, MAIN: 0.4}),
+    )
+    kills.update(done)
+    assert status == 0, log.read_text()[-2000:]
 
     assert missing_ranks(killed, "sorted") == []
     undisturbed = toy_plan({**stages, "paid": {}}, run=str(folder / "undisturbed"), **shape)
@@ -126,29 +120,3 @@ def killed_run(folder: Path, toy_plan, draw: random.Random, kills: Counter[str])
     asked = Counter(provider.read_text().splitlines())
     assert asked.keys() == {row.id for row in outcome(undisturbed)["cluster"][0]}
     return asked.total() - len(asked)
-
-
-def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def wait_for_workers(process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while process.poll() is None and not children(process) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def start(config: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    log = config.with_suffix(".log").open("ab")
-    with log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.pipeline.runs.toys", str(config)], stdout=log, stderr=log, env=environment
-        )
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)

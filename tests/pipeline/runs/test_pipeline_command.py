@@ -57,6 +57,14 @@ def test_one_stage_at_a_time_and_values_over_the_yaml(dabstep, config: Path, tmp
     assert [(line["tasks"], line["read"]) for line in told["stages"]] == [(1, 8), (1, 0)]
 
 
+def test_what_flags_say_can_be_set_too_and_a_flag_goes_first(dabstep, config: Path, tmp_path: Path) -> None:
+    set_all = ["--set", f"run={tmp_path / 'set'}", "--set", "limit=8"]
+    assert dabstep("run", config, "--stage", "numbers", *set_all).exit_code == 0
+    assert json.loads((tmp_path / "set" / "funnel.json").read_text())["stages"][0]["read"] == 8
+    assert dabstep("run", config, "--stage", "numbers", *set_all, "--run", tmp_path / "flag").exit_code == 0
+    assert (tmp_path / "flag").exists()
+
+
 def test_missing_rows_are_exit_status_1(dabstep, config: Path) -> None:
     done = dabstep("run", config, "--set", "stages.paid.raise_for=n4.ipynb")
     assert done.exit_code == 1

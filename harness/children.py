@@ -1,4 +1,4 @@
-"""Child processes of a study, started with their command printed, watched with a progress bar, and ended with it.
+"""Child processes, started with their command printed, watched with a progress bar, and ended with what started them.
 
 A child's output goes to a file; when it fails, the error shows that file's last lines. Children, and what they start in
 their turn, end when this process does, however it ends (`harness/lifeline.py`).
@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from rich.progress import Progress as RichProgress
 
 from harness import lifeline
 
-POLL_S = 0.3
 LAST_LINES = 15
 
 
@@ -83,8 +81,8 @@ class Child:
     done: Callable[[], float] = lambda: 0.0
     _process: subprocess.Popen[bytes] | None = None
 
-    def start(self, progress: Progress) -> None:
-        """Start it and print the command, as a user could type it."""
+    def start(self, progress: Progress, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, `environment` added to its own, and print the command, as a user could type it."""
         progress.say(f"$ {shown(self.command)}")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as out:
@@ -93,7 +91,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment, lifeline.VARIABLE: "1"},
+                env={**os.environ, **self.environment, **(environment or {}), lifeline.VARIABLE: "1"},
                 preexec_fn=lifeline.end_with_parent,
                 start_new_session=True,
             )
@@ -123,26 +121,6 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def run_all(children: Sequence[Child], at_once: int, tick: Callable[[], None], progress: Progress) -> None:
-    """Run the children, so many at once, calling `tick` while they run. The first that fails ends the others."""
-    waiting = list(children)
-    running: list[Child] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                child = waiting.pop(0)
-                child.start(progress)
-                running.append(child)
-            for child in [child for child in running if child.ended()]:
-                running.remove(child)
-                child.wait()
-            tick()
-            time.sleep(POLL_S)
-    finally:
-        for child in running:
-            child.kill()
 
 
 def shown(command: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dabstep.children import Child, ChildFailed, Progress, run_all, shown
+from harness.children import Child, ChildFailed, Progress, shown
+from harness.jobs import run_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +60,7 @@ STUDY = f"""
 import sys, time
 from pathlib import Path
 from rich.console import Console
-from dabstep.children import Child, Progress
+from harness.children import Child, Progress
 Child("launcher", [sys.executable, "-c", {LAUNCHER!r}], Path(sys.argv[1])).start(Progress(Console(quiet=True)))
 time.sleep(600)
 """
