@@ -10,6 +10,7 @@
 # make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-pipeline-kills   the whole pipeline killed 50 times, twice: nothing lost, nothing paid twice (half an hour)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
 # make bench-train        the recipe beside TRL's defaults on two cores: speed at the same loss (about five minutes)
@@ -24,7 +25,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
+.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-pipeline-kills bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -81,6 +82,9 @@ bench-soak: setup
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
+
+bench-pipeline-kills: setup
+	@$(BIN)/python -m scripts.killed_pipeline $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench-link: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_link.py
