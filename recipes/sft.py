@@ -148,7 +148,8 @@ def where_to_go_on(trainer: RecipeTrainer, recipe: RecipeArguments, model_config
         claim(output, settings)
         if trainer.account is not None:
             trainer.account.write(output)
-    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint)
+    trainer.accelerator.wait_for_everyone()
+    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint, say=trainer.is_world_process_zero())
 
 
 def model_settings(model_config: ModelConfig) -> dict[str, Any]:
