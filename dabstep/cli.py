@@ -5,6 +5,10 @@
     dabstep pipeline run CONFIG      notebooks to questions and traces, stage by stage
     dabstep training-set LOG...      chat rows out of evaluation logs
     dabstep show-batch FLAGS         what a training with these flags sees, what bears the loss in colour
+    dabstep rejection-sampling LOG...  of a model's own rollouts, the right ones, as a training set
+    dabstep preference-pairs LOG...  a right rollout beside a wrong one, for recipes/dpo.py
+    dabstep rl-prompts LOG...        questions to be played anew, for recipes/grpo.py
+    dabstep chat-rows LOG...         rows {messages, task_type, source} for other trainers
     dabstep notebooks LOG FOLDER     a log's samples as .ipynb
     dabstep table LOG...             the results table of some logs
     dabstep submit LOG LOG           a leaderboard submission, with what a reader must know beside it
@@ -15,6 +19,7 @@
     dabstep failures LOG...          why questions were not answered right, by reason and family
     dabstep replay LOG               play a log again over fresh kernels: do the cells display the same?
     dabstep record                   rows for the committed ledger
+    dabstep docker-image             the image that dabstep-docker's kernels run in
     dabstep doctor                   what this machine can and cannot do
 
 `dabstep COMMAND --help` says more. A user's mistake ends in one line and exit status 2.
@@ -33,6 +38,7 @@ import dabstep.pipeline
 import dabstep.replaying
 import dabstep.reporting
 import dabstep.submit
+import dabstep.training_views
 from dabstep.failure import fail as _fail
 from harness import study
 
@@ -188,9 +194,24 @@ def register_entry(
         raise _fail(error) from None
 
 
+@app.command("docker-image")
+def docker_image() -> None:
+    """Build the image of dabstep-docker, with the versions of packages that this environment has. Needs the network."""
+    from harness.kernel.docker_engine import build_image, program
+    from harness.kernel.protocol import KernelUnavailable
+
+    try:
+        tag = build_image(program())
+    except KernelUnavailable as error:
+        raise _fail(error) from None
+    typer.echo(
+        f"{tag} is built. Try it: inspect eval dabstep/sandbox_check --model none/none -T sandbox=dabstep-docker"
+    )
+
+
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do: the isolated kernel, the model libraries, a GPU."""
+    """Say what this machine can do: the isolated kernels, the model libraries, a GPU."""
     from dabstep.doctor import findings
 
     broken = False
@@ -208,5 +229,6 @@ for part in (
     dabstep.reporting,
     dabstep.replaying,
     dabstep.submit,
+    dabstep.training_views,
 ):
     part.register(app)

@@ -22,7 +22,7 @@ from harness.study import Content
 from tasks.generated_qa import question_set_hash
 
 if TYPE_CHECKING:
-    from pipeline.training_set import Card
+    from pipeline.view import Card
 
 
 def log_question_set(folder: Path, figures: Mapping[str, Any], thrown_away: Mapping[str, int]) -> None:

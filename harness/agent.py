@@ -51,7 +51,7 @@ async def run_notebook(
         if output.message.tool_calls:
             executed = await execute_tools(messages, tools, max_output=0)
             messages.extend(executed.messages)
-            if NotebookState().answer is not None:
+            if NotebookState.is_answered():
                 return messages, output
         elif output.stop_reason == "model_length" or reminders == max_reminders:
             return messages, output

@@ -165,7 +165,7 @@ class KernelExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents has no
             answer = cell.error.message
             cell = cell.model_copy(update={"status": "ok", "error": None})
             NotebookState().answer = answer
-        NotebookState().record(cell)
+        NotebookState.record(cell)
         return cell, answer
 
 

@@ -103,6 +103,7 @@ class Trace(Record):
     scaffold: str
     tools: tuple[str, ...] = Field(default=(), description="Tool schemas as JSON text, as they were sent.")
     messages: tuple[Message, ...]
+    files: tuple[tuple[str, str], ...] = Field(default=(), description="(name under input/, path on the host) of each.")
     cells: tuple[CellResult, ...] = ()
     verdict: Verdict
     stop_reason: str

@@ -10,30 +10,41 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from inspect_ai.tool import Tool, tool
-from inspect_ai.util import StoreModel, sandbox
+from inspect_ai.util import StoreModel, sandbox, store
 from pydantic import Field
 
 from harness.kernel.protocol import CellResult
 from harness.kernel.sandbox import KernelSandbox
 
 Comments = Literal["never", "optional", "required"]
+ANSWER_TOOL = "final_answer"
 
 
 class NotebookState(StoreModel):
-    """What a sample's agent has done so far: its cells (CellResult as JSON objects) and its final answer."""
+    """What a sample's agent has done so far: its cells (CellResult as JSON objects) and its final answer.
+
+    The methods of every turn go to the store itself: the model builds a validator at each access, 0.1 to 0.2 ms.
+    """
 
     answer: str | None = Field(default=None)
     cells: list[dict[str, Any]] = Field(default_factory=list)
 
-    def record(self, cell: CellResult) -> None:
+    @classmethod
+    def record(cls, cell: CellResult) -> None:
         """Add a cell that ran."""
-        self.cells = [*self.cells, cell.model_dump(mode="json", exclude_defaults=True)]
+        kept, name = store(), f"{cls.__name__}:cells"
+        kept.set(name, [*kept.get(name, []), cell.model_dump(mode="json", exclude_defaults=True)])
+
+    @classmethod
+    def is_answered(cls) -> bool:
+        """Whether the final answer has been given."""
+        return store().get(f"{cls.__name__}:answer") is not None
 
 
 async def _run_cell(code: str) -> str:
     kernel = sandbox().as_type(KernelSandbox).kernel  # type: ignore[type-abstract]  # any backend will do
     result = await kernel.run(code)
-    NotebookState().record(result)
+    NotebookState.record(result)
     return result.text()
 
 

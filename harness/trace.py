@@ -26,6 +26,7 @@ from inspect_ai.log import (
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool
 
 from harness.kernel.protocol import CellResult
+from harness.kernel.sandbox import KernelConfig
 from harness.models.chat import completion_of, sampled_completion, shown_text
 from harness.models.tokens import tools_json
 from harness.records import Message, ToolCallRecord, Trace, Verdict
@@ -92,6 +93,7 @@ def trace_from_sample(sample: EvalSample, header: EvalLog, log: str) -> Trace:
         scaffold=str((header.eval.metadata or {}).get("scaffold") or header.eval.solver or "unknown"),
         tools=tuple(tools_json(calls[0].tools)) if calls else (),
         messages=tuple(_message(message) for message in sample.messages),
+        files=_files(sample),
         cells=tuple(CellResult.model_validate(cell) for cell in state.cells),
         verdict=_verdict(sample, state.answer),
         stop_reason=_stop_reason(sample, state.answer),
@@ -134,6 +136,15 @@ def token_row(trace: Trace) -> dict[str, list[int]]:
             ids += [*message.environment_ids, *message.completion_ids]
             mask += [0] * len(message.environment_ids) + [1] * len(message.completion_ids)
     return {"input_ids": ids, "assistant_masks": mask}
+
+
+def _files(sample: EvalSample) -> tuple[tuple[str, str], ...]:
+    """The question's files where the sandbox was one of ours; none where it was another."""
+    config = sample.sandbox.config if sample.sandbox else None
+    if isinstance(config, KernelConfig):
+        return config.files
+    named = config.get("files", ()) if isinstance(config, dict) else ()
+    return tuple((str(name), str(path)) for name, path in named)
 
 
 def _message(message: ChatMessage) -> Message:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 def load_arguments(given: Any, model_config: ModelConfig) -> dict[str, Any]:
     """What the model's `from_pretrained` is given; `given`, of the YAML's `model_init_kwargs`, comes first."""
+    from recipes.attention import implementation
+
     return {
         "revision": model_config.model_revision,
         "dtype": model_config.dtype,
-        "attn_implementation": model_config.attn_implementation,
+        "attn_implementation": implementation(model_config.attn_implementation),
         **(given if isinstance(given, dict) else {}),
     }
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.command_line import RecipeError
+from recipes.study_run import ROWS
 from results.hub import HubError
 from results.model_card import Trained, TrainingData, check_name, write_model_card
 from results.provenance import ROOT, ProvenanceError, code_commit
@@ -99,7 +100,7 @@ def training_data(given: object) -> list[TrainingData]:
     found = []
     for name in filter(None, (part.strip() for part in str(given or "").split(","))):
         path = Path(name if Path(name).exists() else name.rpartition("=")[0] or name)
-        rows = path / "rows.jsonl" if path.is_dir() else path
+        rows = next((path / each for each in ROWS if (path / each).is_file()), path)
         if rows.is_file():
             found.append(TrainingData(path.name, _sha256(rows), _count(path)))
         elif path.is_dir():  # a published data set

@@ -8,6 +8,9 @@ cut. LoRA and QLoRA are TRL's `use_peft` and `load_in_4bit`. Distillation is thi
 
     accelerate launch recipes/sft.py --config recipes/configs/tiny.yaml --training_set FOLDER --output_dir FOLDER
 
+A run that was killed goes on by the same command: from the newest whole checkpoint of its output folder, with the same
+curve (`whole_checkpoints.py`). A folder begun with other settings or data is refused with what changed.
+
 It does not make data (see `pipeline/`) and does not score (see `inspect eval` with `--model checkpoint/FOLDER`).
 Where the environment names a study (`harness/study.py`), the training is logged to W&B as one of its runs.
 """
@@ -16,20 +19,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import lifeline
 from recipes import study_run
+from recipes.checkpoints import checkpoint_to_go_on_from, claim, save_final, settings_of
 from recipes.command_line import RecipeError, print_resolved
 from recipes.loading import load_arguments, quantization
 from recipes.mixture import sources_of, training_rows
 from recipes.neftune import alpha_for
 from recipes.publishing import Publisher
 from recipes.training_template import training_template
+from results.provenance import folder_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from trl import ModelConfig, SFTConfig, SFTTrainer
+
+    from recipes.trainer import RecipeTrainer
 
 
 @dataclass
@@ -68,11 +75,13 @@ def parse(arguments: list[str] | None = None) -> tuple[RecipeArguments, SFTConfi
 
 def make_trainer(
     recipe: RecipeArguments, args: SFTConfig, model_config: ModelConfig, model: PreTrainedModel | None = None
-) -> SFTTrainer:
+) -> RecipeTrainer:
     """The trainer of this run, ready to train. `model` takes the named one's place; the tokenizer stays that one's."""
     import torch
     from transformers import AutoTokenizer
-    from trl import SFTTrainer, get_peft_config
+    from trl import get_peft_config
+
+    from recipes.trainer import RecipeTrainer
 
     if model_config.model_name_or_path is None:
         raise RecipeError("no model to train. Give a folder or a name of the Hub by --model_name_or_path.")
@@ -97,10 +106,9 @@ def make_trainer(
     )
     if args.process_index == 0:
         print("\n".join(account.lines()))
-        account.write(Path(args.output_dir or "."))
     if model is None:
         args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
-    trainer = SFTTrainer(
+    trainer = RecipeTrainer(
         model=model or model_config.model_name_or_path,
         args=args,
         train_dataset=rows,
@@ -108,21 +116,48 @@ def make_trainer(
         quantization_config=quantization(model_config) if model is None else None,
         peft_config=get_peft_config(model_config),
     )
+    trainer.account = account
     trainer.neftune_noise_alpha = alpha_for(args.neftune_noise_alpha, trainer)
     if recipe.optimizer == "muon":
-        from recipes.muon import MuonWithAdamW, split_parameters
-
-        assert trainer.model is not None, "SFTTrainer always has its model"
-        matrices, others = split_parameters(trainer.model)
-        trainer.optimizer = MuonWithAdamW(
-            matrices,
-            others,
-            recipe.matrix_learning_rate,
-            args.learning_rate,
-            args.weight_decay,
-            (args.adam_beta1, args.adam_beta2),
-        )
+        use_muon(trainer, recipe.matrix_learning_rate)
     return trainer
+
+
+def use_muon(trainer: SFTTrainer, matrix_learning_rate: float) -> None:
+    """Have the trainer's matrices moved by Muon; the rest keeps AdamW with TRL's settings."""
+    from recipes.muon import MuonWithAdamW, split_parameters
+
+    assert trainer.model is not None, "SFTTrainer always has its model"
+    args = trainer.args
+    matrices, others = split_parameters(trainer.model)
+    betas = (args.adam_beta1, args.adam_beta2)
+    trainer.optimizer = MuonWithAdamW(
+        matrices, others, matrix_learning_rate, args.learning_rate, args.weight_decay, betas
+    )
+
+
+def where_to_go_on(trainer: RecipeTrainer, recipe: RecipeArguments, model_config: ModelConfig) -> str | None:
+    """The checkpoint that this run goes on from, None where it begins; the account of its rows is put beside it.
+
+    Raises RecipeError where the output folder belongs to another run.
+    """
+    args = trainer.args
+    output = Path(str(args.output_dir))
+    settings = settings_of(recipe, args, model_settings(model_config), trainer.train_dataset)
+    if trainer.is_world_process_zero():
+        claim(output, settings)
+        if trainer.account is not None:
+            trainer.account.write(output)
+    trainer.accelerator.wait_for_everyone()
+    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint, say=trainer.is_world_process_zero())
+
+
+def model_settings(model_config: ModelConfig) -> dict[str, Any]:
+    """What decides the model that training starts from: the hash of its folder, or its name on the Hub."""
+    name = str(model_config.model_name_or_path)
+    folder = Path(name).expanduser()
+    rest = {key: value for key, value in asdict(model_config).items() if key != "model_name_or_path"}
+    return {"weights": folder_hash(folder) if folder.is_dir() else name, **rest}
 
 
 def main() -> None:
@@ -132,9 +167,10 @@ def main() -> None:
     print_resolved(recipe, model_config, args)
     publisher = Publisher.of(args)
     trainer = make_trainer(recipe, args, model_config)
+    args.resume_from_checkpoint = where_to_go_on(trainer, recipe, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save_model(args.output_dir)
+    save_final(trainer, Path(str(args.output_dir)))
     publisher.publish(trainer, asdict(recipe), str(model_config.model_name_or_path))
     if run is not None:
         run.finish()

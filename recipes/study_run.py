@@ -22,13 +22,14 @@ from recipes.mixture import sources_of
 from results.provenance import folder_hash
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback
-    from trl import SFTTrainer
+    from transformers import Trainer, TrainerCallback
 
 RUN_ID = "study-run.txt"
+ROWS = ("rows.jsonl", "pairs.jsonl", "prompts.jsonl")
+"""What a recipe reads: of `dabstep training-set`, `preference-pairs`, `rl-prompts`."""
 
 
-def attach(trainer: SFTTrainer, recipe: Mapping[str, Any], base_model: str) -> StudyRun | None:
+def attach(trainer: Trainer, recipe: Mapping[str, Any], base_model: str) -> StudyRun | None:
     """Start the training's run, in the main process only, and have `trainer` report to it.
 
     Args:
@@ -69,7 +70,8 @@ def training_set_content(folder: Path) -> Content:
     """A training set as an artifact: the hash of its rows, and what its card says; a published one as a whole."""
     if (folder / "data").is_dir():
         return Content("training-set", folder_hash(folder), {})
-    with (folder if folder.is_file() else folder / "rows.jsonl").open("rb") as rows:
+    name = next((name for name in ROWS if (folder / name).is_file()), ROWS[0])
+    with (folder if folder.is_file() else folder / name).open("rb") as rows:
         digest = hashlib.file_digest(rows, "sha256").hexdigest()
     card = folder / "card.json"
     return Content("training-set", digest, json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {})

@@ -48,7 +48,7 @@ class Soak:
     def __init__(self, kernels: int, at_once: int, seed: int, console: Console) -> None:
         self.kernels, self.at_once, self.console = kernels, at_once, console
         self.random = random.Random(seed)
-        self.hostile = [cell for cell in battery_cells() if cell.kind != "known good" and (cell.timeout or 0) <= 30]
+        self.hostile = [cell for cell in battery_cells() if cell.kind != "known good" and (cell.timeout or 0) < 60]
         self.statuses: Counter[str] = Counter()
         self.drawn: Counter[str] = Counter()
         self.failures: list[str] = []

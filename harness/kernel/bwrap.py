@@ -18,19 +18,25 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 from pydantic import ValidationError
 
 from harness.kernel.cells import OutputText, Reply, Worker
-from harness.kernel.command import Completed
 from harness.kernel.namespace import Namespace
-from harness.kernel.protocol import HOME, INPUT, CellResult, CellStatus, Limits
+from harness.kernel.protocol import (
+    FILE_BYTES,
+    HOME,
+    OUTPUT_BYTES,
+    CellResult,
+    CellStatus,
+    Completed,
+    Limits,
+    checked_files,
+)
 
 FILE_S = 60.0
-OUTPUT_BYTES = 10 << 20
-FILE_BYTES = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,17 @@ class BwrapKernel:
         """
         if self._namespace is not None:
             raise RuntimeError("the kernel has been started already")
-        self._files = {_checked_name(name): _checked_path(path) for name, path in files.items()}
+        self._files = checked_files(files)
         self._limits = limits
-        self._namespace = await Namespace.open(self._files, limits)
+        self._namespace = await self._open()
+
+    async def _open(self) -> Namespace:
+        """A sandbox with a worker in it; what another backend has of its own."""
+        return await Namespace.open(self._files, self._limits)
+
+    def _outputs(self) -> tuple[OutputText, OutputText]:
+        """What a cell's stdout and stderr go into."""
+        return OutputText(self._limits.output_chars), OutputText(self._limits.output_chars)
 
     async def run(self, code: str, timeout: float | None = None) -> CellResult:
         """Run one cell, at most `timeout` seconds (default: the limit). Never raises for what the cell does.
@@ -83,7 +97,7 @@ class BwrapKernel:
             await self._settle()
             worker = self._held().worker
             limit = self._limits.cell_s if timeout is None else timeout
-            stdout, stderr = OutputText(self._limits.output_chars), OutputText(self._limits.output_chars)
+            stdout, stderr = self._outputs()
             started = time.monotonic()
             worker.listen(stdout, stderr)
             try:
@@ -218,7 +232,7 @@ class BwrapKernel:
                 await namespace.start_worker()
                 return True
         await namespace.close()
-        self._namespace = await Namespace.open(self._files, self._limits)
+        self._namespace = await self._open()
         return False
 
     async def _recover(self, worker: Worker) -> bool:
@@ -260,16 +274,3 @@ def _result(
         duration_s=round(duration, 6),
         cut_chars=stdout[1] + stderr[1] + (reply.cut if reply else 0),
     )
-
-
-def _checked_name(name: str) -> str:
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise ValueError(f"{name!r} is no name under {INPUT}: give a relative path without '..'.")
-    return str(path)
-
-
-def _checked_path(path: Path) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file, so the kernel cannot show it.")
-    return path.resolve()

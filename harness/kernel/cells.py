@@ -12,7 +12,7 @@ import socket
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.kernel.channel import Channel, PipeReader
+from harness.kernel.channel import Channel, PipeReader, open_pipes
 from harness.kernel.guest import wire
 from harness.kernel.guest.excerpt import Excerpt
 from harness.kernel.protocol import CellError
@@ -51,9 +51,13 @@ class Worker:
     """The host's ends of one worker. `guest_ends` are to be sent to it and then closed by `close_guest_ends`."""
 
     def __init__(self, number: int, output_chars: int) -> None:
-        cells, self._guest_cells = socket.socketpair()
-        stdout, guest_stdout = os.pipe()
-        stderr, guest_stderr = os.pipe()
+        stdout, guest_stdout, stderr, guest_stderr = open_pipes(2)
+        try:
+            cells, self._guest_cells = socket.socketpair()
+        except OSError:
+            for end in (stdout, guest_stdout, stderr, guest_stderr):
+                os.close(end)
+            raise
         self._guest_pipes = [guest_stdout, guest_stderr]
         self._frames: asyncio.Queue[wire.Frame | None] = asyncio.Queue()
         largest = (1 << 20) + 64 * output_chars  # a result and a traceback, in the longest spelling that JSON has

@@ -110,7 +110,8 @@ class Groups:
 
     def make(self, limit_mb: int) -> Group:
         """A new empty group whose processes and their files in memory may hold `limit_mb` MiB. Raises OSError."""
-        self._remove_left()
+        for left in list(self._leaving):
+            self._remove(left)
         folder = Path(f"{self._stem}{next(self._numbers)}")
         folder.mkdir()
         try:
@@ -125,13 +126,8 @@ class Groups:
         return Group(folder, self.place.version, descriptor)
 
     def discard(self, group: Group) -> None:
-        """Remove a group, now or (processes are still ending) when the next is made or discarded."""
-        self._leaving.add(group.folder)
-        self._remove_left()
-
-    def _remove_left(self) -> None:
-        for folder in list(self._leaving):
-            self._remove(folder)
+        """Remove a group, now or (processes are still ending) when the next is made."""
+        self._remove(group.folder)
 
     def _remove(self, folder: Path) -> None:
         try:

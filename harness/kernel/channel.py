@@ -99,6 +99,19 @@ class Channel:
             self._socket.close()
 
 
+def open_pipes(count: int) -> list[int]:
+    """`count` pipes: the reading and the writing end of each. Raises OSError, having opened none."""
+    ends: list[int] = []
+    try:
+        for _ in range(count):
+            ends += os.pipe()
+    except OSError:
+        for end in ends:
+            os.close(end)
+        raise
+    return ends
+
+
 class PipeReader:
     """Reads a pipe's bytes into `sink` between `resume` and `pause`; a writer waits meanwhile when the pipe is full."""
 

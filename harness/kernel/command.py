@@ -6,26 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from harness.kernel.channel import PipeReader
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that ended: its exit status (negative: the signal that killed it) and its output."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-
-class OutputTooLong(RuntimeError):
-    """A command or a file gave more than `limit` bytes; `output` holds the beginning."""
-
-    def __init__(self, output: bytes, limit: int) -> None:
-        super().__init__(f"more than {limit} bytes of output")
-        self.output = output
+from harness.kernel.channel import PipeReader, open_pipes
+from harness.kernel.protocol import OutputTooLong
 
 
 class Streams:
@@ -40,14 +23,14 @@ class Streams:
         self._collected = (bytearray(), bytearray())
         self._readers: list[PipeReader] = []
         self._feeding: asyncio.Task[None] | None = None
+        ends = open_pipes(2 if stdin is None else 3)
         if stdin is None:
             guest_stdin = os.open(os.devnull, os.O_RDONLY)
         else:
-            guest_stdin, feed = os.pipe()
+            feed, guest_stdin = ends.pop(), ends.pop()
             self._feeding = asyncio.create_task(_feed(feed, stdin))
         self.descriptors = [guest_stdin]
-        for kept in self._collected:
-            reader, guest = os.pipe()
+        for kept, reader, guest in zip(self._collected, ends[::2], ends[1::2], strict=True):
             self.descriptors.append(guest)
             self._readers.append(PipeReader(reader))
             self._readers[-1].resume(lambda data, kept=kept: self._keep(kept, data))  # type: ignore[misc]

@@ -10,23 +10,44 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from harness.kernel.cells import Worker
 from harness.kernel.cgroup import Group
 from harness.kernel.channel import Channel
-from harness.kernel.command import Completed, Streams
+from harness.kernel.command import Streams
 from harness.kernel.guest import wire
-from harness.kernel.guest.confine import HOST_UID, INPUT
-from harness.kernel.protocol import KernelUnavailable, Limits
-from harness.kernel.zygote import Zygote, remedy, warm_zygote
+from harness.kernel.guest.confine import INPUT
+from harness.kernel.protocol import Completed, KernelUnavailable, Limits
+from harness.kernel.zygote import remedy, warm_zygote
 
 ORDERS_FRAME = 1 << 16
 KILL_S = 5.0
+DESCRIPTORS = 5  # orders, cells, stdout, stderr, process 1
+TOLD_S = 3.0  # until process 1 must have told how a worker ended whose channel is closed
+
+
+class Source(Protocol):
+    """Where kernels come from: the zygote, or something that stands for one elsewhere."""
+
+    reader: str  # who must be allowed to read the question's files
+
+    def request(self, request: wire.Frame, descriptors: Sequence[int]) -> None:
+        """Ask for a kernel. Raises OSError where none can be had; the caller keeps its descriptors."""
+
+    def group(self, limit_mb: int) -> Group | None:
+        """A control group for a kernel, None where none can be had or none is needed."""
+
+    def discard(self, group: Group) -> None:
+        """Let go of a kernel's control group."""
+
+    def failure(self) -> KernelUnavailable:
+        """Why it ended."""
 
 
 class Namespace:
@@ -35,18 +56,18 @@ class Namespace:
     def __init__(self, orders: socket.socket, limits: Limits) -> None:
         self._limits = limits
         self.loop = asyncio.get_running_loop()
+        self.worker = Worker(0, limits.output_chars)
         self._orders = Channel(orders, self._on_event, self._on_end, ORDERS_FRAME, takes_descriptors=True)
         self._up: asyncio.Future[wire.Frame] = self.loop.create_future()
         self._interrupted = asyncio.Event()
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._spawned = 0
         self._pidfd = -1
-        self._zygote: Zygote | None = None
+        self._zygote: Source | None = None
         self._group: Group | None = None
         self._kills = 0
         self._over_memory = False
         self._worker_ended: asyncio.Future[int] = self.loop.create_future()
-        self.worker = Worker(0, limits.output_chars)
         self.is_alive = True
 
     @classmethod
@@ -66,9 +87,8 @@ class Namespace:
 
     @classmethod
     async def _open(cls, files: Mapping[str, Path], limits: Limits) -> Self:
-        zygote = await warm_zygote(limits.start_s)
-        orders, guest_orders = socket.socketpair()
-        namespace = cls(orders, limits)
+        zygote = await cls._source(limits)
+        namespace, guest_orders = cls._made(limits)
         group = namespace._bound_memory(zygote)
         request = {
             "files": [[name, str(path)] for name, path in files.items()],
@@ -84,7 +104,7 @@ class Namespace:
             namespace.worker.close_guest_ends()
             answer = await namespace._up
             if "unreadable" in answer:
-                raise PermissionError(_unreadable([files[name] for name in answer["unreadable"]]))
+                raise PermissionError(_unreadable([files[name] for name in answer["unreadable"]], zygote.reader))
             if "reason" in answer:
                 raise KernelUnavailable(
                     f"No isolated kernel can be had here: {answer['reason']}. {remedy(answer['reason'])}"
@@ -95,6 +115,8 @@ class Namespace:
             await namespace.close()
             if isinstance(error, PermissionError):
                 raise
+            if error.errno in (errno.EMFILE, errno.ETOOMANYREFS):
+                raise KernelUnavailable(_too_many_files(error)) from None
             raise await asyncio.to_thread(zygote.failure) from None
         except BaseException:
             namespace.kill()
@@ -104,7 +126,25 @@ class Namespace:
                 os.close(group.descriptor)
         return namespace
 
-    def _bound_memory(self, zygote: Zygote) -> Group | None:
+    @classmethod
+    async def _source(cls, limits: Limits) -> Source:
+        return await warm_zygote(limits.start_s)
+
+    @classmethod
+    def _made(cls, limits: Limits) -> tuple[Self, socket.socket]:
+        """One that is not open yet, and the other end of its orders."""
+        try:
+            orders, guest_orders = socket.socketpair()
+            try:
+                return cls(orders, limits), guest_orders
+            except OSError:
+                orders.close()
+                guest_orders.close()
+                raise
+        except OSError as error:
+            raise KernelUnavailable(_too_many_files(error)) from None
+
+    def _bound_memory(self, zygote: Source) -> Group | None:
         self._zygote, self._group = zygote, zygote.group(self._limits.total_mb)
         return self._group
 
@@ -159,7 +199,7 @@ class Namespace:
     async def how_worker_ended(self) -> str:
         """How the worker was lost, as the end of a sentence about the kernel."""
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(TOLD_S):
                 status = os.waitstatus_to_exitcode(await asyncio.shield(self._worker_ended))
         except TimeoutError:
             return "closed the channel that it is controlled by and was killed"
@@ -235,6 +275,9 @@ class Namespace:
             self._pidfd = -1
         self._orders.end()
         self.worker.close()
+        self._discard_group()
+
+    def _discard_group(self) -> None:
         if self._zygote is not None and self._group is not None:
             self._zygote.discard(self._group)
 
@@ -253,14 +296,22 @@ class Namespace:
             finally:
                 loop.remove_reader(pidfd)
                 os.close(pidfd)
-            self.kill()  # now that its processes are gone, so can the control group
+            self._discard_group()  # now that its processes are gone
 
 
-def _unreadable(paths: Sequence[Path]) -> str:
+def _unreadable(paths: Sequence[Path], reader: str) -> str:
     listed = ", ".join(map(str, paths))
     return (
-        f"{listed}: not readable inside the kernel, which runs as user {HOST_UID} when root starts it "
+        f"{listed}: not readable inside the kernel, which runs as {reader} "
         f"({INPUT} shows files with their own permissions). Allow it: chmod o+r {' '.join(map(str, paths))}"
+    )
+
+
+def _too_many_files(error: OSError) -> str:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"A kernel takes {DESCRIPTORS} open files of this process, which may have {allowed}: {error.strerror}. "
+        f"Allow more: ulimit -n {max(most, allowed)} (or run fewer side by side: --max-samples)."
     )
 
 

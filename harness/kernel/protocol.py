@@ -13,15 +13,17 @@ This module does no work of its own and imports nothing heavy.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 HOME = "/home/user"
 INPUT = "/home/user/input"
+OUTPUT_BYTES = 10 << 20
+FILE_BYTES = 100 << 20
 
 CellStatus = Literal["ok", "error", "timeout", "died"]
 
@@ -101,6 +103,23 @@ class CellResult(BaseModel):
         return "\n".join(part.rstrip("\n") for part in parts if part.strip()) or "(no output)"
 
 
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended: its exit status (negative: the signal that killed it) and its output."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class OutputTooLong(RuntimeError):
+    """A command or a file gave more than `limit` bytes; `output` holds the beginning."""
+
+    def __init__(self, output: bytes, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes of output")
+        self.output = output
+
+
 class KernelUnavailable(RuntimeError):
     """No isolated kernel can be had here; the message says what is missing and the one command that mends it."""
 
@@ -126,3 +145,55 @@ class Kernel(Protocol):
     async def close(self) -> None:
         """End the kernel and everything it started; safe to call twice."""
         ...
+
+
+class Machine(Kernel, Protocol):
+    """A kernel with a machine around it: commands run beside the cells and see the same files."""
+
+    async def exec(
+        self,
+        cmd: Sequence[str],
+        input: bytes | None = None,
+        cwd: str = HOME,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        limit: int = OUTPUT_BYTES,
+    ) -> Completed:
+        """Run a command; `cwd` may be relative to the home directory.
+
+        Raises FileNotFoundError, PermissionError or another OSError for one that cannot be started, TimeoutError
+        (it is killed with its children), OutputTooLong beyond `limit` bytes a stream.
+        """
+        ...
+
+    async def read_file(self, path: str, limit: int = FILE_BYTES) -> bytes:
+        """A file of the sandbox (relative to the home directory), read as the kernel's user may.
+
+        Raises OSError as `open` does, OutputTooLong beyond `limit` bytes, TimeoutError.
+        """
+        ...
+
+    async def write_file(self, path: str, data: bytes) -> None:
+        """Write a file of the sandbox, making its parent directories. Raises OSError as `open` does, TimeoutError."""
+        ...
+
+
+def checked_files(files: Mapping[str, Path]) -> dict[str, Path]:
+    """The same with resolved paths.
+
+    Raises ValueError for a name that leaves the input folder, FileNotFoundError for a path that is not there.
+    """
+    return {_checked_name(name): _checked_path(path) for name, path in files.items()}
+
+
+def _checked_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"{name!r} is no name under {INPUT}: give a relative path without '..'.")
+    return str(path)
+
+
+def _checked_path(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file, so the kernel cannot show it.")
+    return path.resolve()

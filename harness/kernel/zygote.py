@@ -28,7 +28,7 @@ from pathlib import Path
 import harness
 from harness.kernel.cgroup import CannotGroup, Group, Groups
 from harness.kernel.guest import wire
-from harness.kernel.guest.confine import DEVICES, HOME, INSIDE_UID, STAGING
+from harness.kernel.guest.confine import DEVICES, HOME, HOST_UID, INSIDE_UID, STAGING
 from harness.kernel.protocol import KernelUnavailable
 
 # Everything that a kernel's environment holds. One thread for numerical libraries: kernels run many at a time.
@@ -48,7 +48,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own allocators reserve 1 GiB of a process's allowance
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # no thread in a process that forks
+    "JE_ARROW_MALLOC_CONF": "background_thread:false,narenas:1",  # a process that forks: no thread, few locks
 }
 ENTRY = (
     "import sys; sys.path.insert(0, {root!r}); from harness.kernel.guest import zygote; del sys.path[0]; zygote.main()"
@@ -122,6 +122,8 @@ def remedy(said: str) -> str:
 
 class Zygote:
     """A started zygote; ready some time after it was made."""
+
+    reader = f"user {HOST_UID} when root starts it"
 
     def __init__(self) -> None:
         self._bwrap = bubblewrap()

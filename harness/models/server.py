@@ -121,6 +121,10 @@ class CheckpointServer:
 
             model = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
         model.to(device).eval()
+        return self.serve(model, template)
+
+    def serve(self, model: Any, template: ChatTemplate) -> tuple[Decoder, ChatTemplate, int]:
+        """What `load` returns of a model that is in memory."""
         stops = model.generation_config.eos_token_id
         stop_ids = {template.closing_id, *(stops if isinstance(stops, list) else [] if stops is None else [stops])}
         return self.make_decoder(model, stop_ids), template, model.config.max_position_embeddings

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from harness.records import Trace
 from harness.trace import read_traces
-from pipeline.curation.rules import Rules, fault, rank
+from pipeline.curation.rules import Rules, fault, rank, said
 from pipeline.gates.contamination import Contamination, Finding
 from pipeline.gates.licence import LICENCES, refusal
 
 NOT_BEST = "another try of the same question was kept"
+SAME = "another try says the same"
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class Gates:
     licences: Collection[str] = LICENCES
     blind: frozenset[str] = frozenset()
 
-    def finding(self, trace: Trace) -> Finding | None:
-        """What speaks against a trace, whoever made it."""
+    def finding(self, trace: Trace, text: str | None = None) -> Finding | None:
+        """What speaks against a trace, whoever made it; `text` where not all of it would be trained on."""
         if trace.question_id in self.blind:
             return Finding("answered without the files", trace.question)
         if (licence := refusal(trace.licence, self.licences)) is not None:
             return Finding(licence, trace.source_id)
-        return self.contamination.finding(trace.question, trace.verdict.target, trace_text(trace), trace.source_id)
+        text = trace_text(trace) if text is None else text
+        return self.contamination.finding(trace.question, trace.verdict.target, text, trace.source_id)
 
     def described(self) -> tuple[str, ...]:
         """What the gates compared with, in words; also that it had nothing to compare with."""
@@ -50,6 +52,8 @@ class Gates:
             told.append(f"contamination: {len(names)} names of the benchmark")
         if not whose["the benchmark"]:
             told.append("contamination: the benchmark's questions were NOT compared with (no folder was given)")
+        if self.contamination.banned:
+            told.append(f"contamination: {len(self.contamination.banned)} banned terms")
         if self.contamination.sources:
             told.append(f"contamination: {len(self.contamination.sources):,} held-out sources")
         told.append(f"licence: {len(self.licences)} allowed")
@@ -75,7 +79,7 @@ def judge(trace: Trace, rules: Rules, gates: Gates) -> Finding | None:
 
 def collect(logs: Sequence[Path], rules: Rules, gates: Gates, into: Collected) -> Iterator[Trace]:
     """The chosen traces, in the order of logs. Raises TraceError for a file that is no log of a notebook task."""
-    tries: dict[str, list[tuple[tuple[int, int, int], str]]] = {}
+    tries: dict[str, list[tuple[tuple[int, int, int], str, str]]] = {}
     for log in logs:
         for trace in read_traces(log):
             into.traces += 1
@@ -83,12 +87,15 @@ def collect(logs: Sequence[Path], rules: Rules, gates: Gates, into: Collected) -
                 into.dropped[finding.reason] += 1
                 into.findings.append(finding)
             else:
-                tries.setdefault(trace.question_id, []).append((rank(trace), str(log)))
+                tries.setdefault(trace.question_id, []).append((rank(trace), str(log), said(trace)))
     chosen = set()
     for question, ranked in tries.items():
-        best = sorted(ranked)[: rules.per_question]
-        into.dropped[NOT_BEST] += len(ranked) - len(best)
-        chosen |= {(log, question, epoch) for (_, _, epoch), log in best}
+        ranked.sort()
+        different = list({each[2]: each for each in reversed(ranked)}.values()) if rules.distinct else ranked
+        into.dropped[SAME] += len(ranked) - len(different)
+        best = sorted(different)[: rules.per_question]
+        into.dropped[NOT_BEST] += len(different) - len(best)
+        chosen |= {(log, question, epoch) for (_, _, epoch), log, _ in best}
     into.dropped = +into.dropped
     for log in logs:
         for trace in read_traces(log) if any(place == str(log) for place, _, _ in chosen) else ():

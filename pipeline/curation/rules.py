@@ -11,12 +11,15 @@ are those of what a model would read: every message's text, thought and argument
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from harness.records import Trace
+from harness.reward import Reward, reward_of
+from harness.tools import ANSWER_TOOL
 from harness.trace import chat_row
 
 SIMULATED = "simulated"
@@ -29,7 +32,11 @@ _COMPUTING = (ast.BinOp, ast.Compare, ast.Subscript, ast.AugAssign, ast.For, ast
 
 @dataclass(frozen=True)
 class Rules:
-    """Bounds and choices. `tokenizer` (a folder or a Hub id) is needed for a bound in tokens, by its chat template."""
+    """Bounds and choices. `tokenizer` (a folder or a Hub id) is needed for a bound in tokens, by its chat template.
+
+    `distinct`: of a question's tries that say the same, one is kept. `rewarded`: the grader's leniency is not enough,
+    the answer must be worth a reward (`harness/reward.py`); for a model that learns from its own rollouts.
+    """
 
     longest_characters: int | None = 200_000
     longest_tokens: int | None = None
@@ -37,6 +44,8 @@ class Rules:
     simulated: bool = False
     trivial: bool = False
     per_question: int = 1
+    distinct: bool = False
+    rewarded: bool = False
 
     def __post_init__(self) -> None:
         if self.longest_tokens is not None and self.tokenizer is None:
@@ -58,6 +67,8 @@ def fault(trace: Trace, rules: Rules) -> str | None:
         return "unscored"
     if not trace.verdict.correct:
         return "graded wrong"
+    if rules.rewarded and not (reward := score_of(trace)).value:
+        return f"right by the grader alone: {reward.reason}"
     if trace.stop_reason != "answered":
         return f"ended by {trace.stop_reason}"
     if trace.executor == SIMULATED and not rules.simulated:
@@ -69,9 +80,25 @@ def fault(trace: Trace, rules: Rules) -> str | None:
     return _too_long(trace, rules)
 
 
+def score_of(trace: Trace) -> Reward:
+    """The reward of a trace with a verdict."""
+    calls = sum(call.name == ANSWER_TOOL for message in trace.messages for call in message.tool_calls)
+    return reward_of(trace.verdict.answer, calls, trace.cells, trace.verdict.target or "")
+
+
 def rank(trace: Trace) -> tuple[int, int, int]:
     """What decides between tries without a fault, the least first: cells that raised, characters, number of the try."""
     return failed_cells(trace), characters(trace), trace.epoch
+
+
+def said(trace: Trace) -> str:
+    """A fingerprint of what the model itself wrote, for telling tries apart."""
+    turns = [
+        (message.content, message.reasoning, [(call.name, call.arguments) for call in message.tool_calls], message.raw)
+        for message in trace.messages
+        if message.role == "assistant"
+    ]
+    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 def failed_cells(trace: Trace) -> int:

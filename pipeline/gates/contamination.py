@@ -12,7 +12,8 @@ The benchmark's files are taken from a folder that holds `tasks/` and `context/`
 4. its text has a name that only the benchmark has: its merchants, card schemes and acquirers as written there, and
    merchants with blanks ("Crossfit Hanna", not "the steakhouse");
 5. its answer is one of those that are published with the benchmark, and long enough not to be met by chance;
-6. its source is that of a held-out question.
+6. its source is that of a held-out question;
+7. its text has a term that was banned, standing alone, in any case ("visa" is not found in "advisable").
 
 What it does not find: a paraphrase in other words. Guidelines are no part of a question here, for theirs ("Answer must
 be just a number rounded to 2 decimals") are anybody's. Questions of rule worlds are drawn from templates, so of a
@@ -72,6 +73,8 @@ class Contamination:
     files: Mapping[tuple[int, str], str] = field(default_factory=dict)
     """The benchmark's data files by size and sha256."""
     sources: Mapping[str, str] = field(default_factory=dict)
+    banned: frozenset[str] = frozenset()
+    """Terms in lower case."""
     _whole: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
     _rows: Mapping[tuple[str, ...], Known] = field(default_factory=dict, repr=False)
     _worded: Wordings[Known] = field(default_factory=Wordings, repr=False)
@@ -79,8 +82,10 @@ class Contamination:
     _lengths: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, benchmark: Path | None = None, held_out: Iterable[Path] = ()) -> Contamination:
-        """The gate for a benchmark's folder and held-out question sets. Raises GateError, QuestionSetError."""
+    def of(
+        cls, benchmark: Path | None = None, held_out: Iterable[Path] = (), banned: Iterable[str] = ()
+    ) -> Contamination:
+        """The gate for a benchmark's folder, held-out question sets, banned terms. GateError, QuestionSetError."""
         known: list[Known] = []
         names = spelled = frozenset[str]()
         files: dict[tuple[int, str], str] = {}
@@ -95,7 +100,9 @@ class Contamination:
             questions = read_questions(folder)
             sources |= {question.source_id: str(folder) for question in questions}
             known += [_held_out(question) for question in questions if not question.source.startswith(TEMPLATED)]
-        return replace(cls._indexed(tuple(known)), names=names, spelled=spelled, files=files, sources=sources)
+        terms = frozenset(term.strip().casefold() for term in banned if term.strip())
+        gate = replace(cls._indexed(tuple(known)), names=names, spelled=spelled, files=files, sources=sources)
+        return replace(gate, banned=terms)
 
     @classmethod
     def _indexed(cls, known: tuple[Known, ...]) -> Contamination:
@@ -131,6 +138,8 @@ class Contamination:
         for part in (question, answer or "", text):
             if (name := self._named(part)) is not None:
                 return Finding("a name of the benchmark", name)
+            if (term := _first_alone(self.banned, part.casefold())) is not None:
+                return Finding("a banned term", term)
         if answer is not None and (same := self._answers.get(_plain(answer))) is not None:
             return Finding(f"an answer of {same.whose}", f"{same.id}: {same.answer}")
         return None
@@ -157,9 +166,7 @@ class Contamination:
         return None
 
     def _named(self, text: str) -> str | None:
-        low = text.casefold()
-        found = (name for name in sorted(self.names) if name in low and _stands_alone(name, low))
-        return next(found, next((name for name in self.spelled if name in text and _stands_alone(name, text)), None))
+        return _first_alone(self.names, text.casefold()) or _first_alone(self.spelled, text)
 
 
 def _root(folder: Path) -> Path:
@@ -210,6 +217,10 @@ def _names(context: Path) -> tuple[frozenset[str], frozenset[str]]:
     unlike_words = (name.casefold() for name in found if "_" in name or re.search(r"[a-z][A-Z]", name))
     with_blanks = (name.replace("_", " ") for name in found if "_" in name and not name.islower())
     return frozenset(unlike_words), frozenset(with_blanks)
+
+
+def _first_alone(names: frozenset[str], text: str) -> str | None:
+    return next((name for name in sorted(names) if name in text and _stands_alone(name, text)), None)
 
 
 def _stands_alone(name: str, text: str) -> bool:

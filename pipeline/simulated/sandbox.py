@@ -7,7 +7,7 @@ no machine here: commands and files cannot be had.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.util import ExecResult, SandboxEnvironment, SandboxEnvironmentConfigType, sandboxenv
@@ -34,11 +34,6 @@ class SimulatedSandbox(KernelSandbox):
         self.kernel, self.caller, self.ledger = kernel, caller, ledger
 
     @classmethod
-    def config_deserialize(cls, config: dict[str, Any]) -> KernelConfig:
-        """A configuration read back from a log."""
-        return KernelConfig.model_validate(config)
-
-    @classmethod
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
         """Refuse, before any model is called, where nothing says who plays the interpreter."""
         try:
@@ -61,19 +56,10 @@ class SimulatedSandbox(KernelSandbox):
         await kernel.start({name: Path(path) for name, path in given.files}, Limits())
         return {"default": cls(kernel, caller, ledger)}
 
-    @classmethod
-    async def sample_cleanup(
-        cls,
-        task_name: str,
-        config: SandboxEnvironmentConfigType | None,
-        environments: dict[str, SandboxEnvironment],
-        interrupted: bool,
-    ) -> None:
+    async def close(self) -> None:
         """Close the sample's connections."""
-        for environment in environments.values():
-            simulated = environment.as_type(SimulatedSandbox)
-            await simulated.caller.__aexit__()
-            simulated.ledger.close()
+        await self.caller.__aexit__()
+        self.ledger.close()
 
     async def exec(
         self,

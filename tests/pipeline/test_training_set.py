@@ -8,7 +8,8 @@ import pytest
 from harness.records import read_questions
 from harness.trace import read_traces
 from pipeline.curation.rules import Rules
-from pipeline.training_set import TrainingSetError, build_training_set
+from pipeline.training_set import build_training_set
+from pipeline.view import TrainingSetError
 from pipeline.worlds.build import draw_questions, write_question_set
 from pipeline.worlds.check import Disagreement, require_agreement
 from tests.pipeline.publishing.school import write_benchmark

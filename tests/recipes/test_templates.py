@@ -1,9 +1,9 @@
 """Chat templates: what each renders and trains, byte for byte; and that it says what a server says.
 
-A golden file is a conversation's text as it trains, what bears the loss between ⟦ and ⟧. As vLLM calls it, a template is
-given tools as a list of objects, calls with their arguments as objects (it reads the JSON text that clients send), text
-where there is none, and `add_generation_prompt` (vllm/entrypoints/chat_utils.py, read at commit 001eadc; vLLM itself was
-not run).
+A golden file is a conversation's text as it trains, what bears the loss between ⟦ and ⟧. As vLLM calls it, a template
+is given tools as a list of objects, calls with their arguments as objects (it reads the JSON text that clients send),
+text where there is none, and `add_generation_prompt` (vllm/entrypoints/chat_utils.py, read at commit 001eadc; vLLM
+itself was not run).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import psutil
 
 from harness.kernel.cgroup import places
 
-SETTLE_S = 5.0
+SETTLE_S = 20.0
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Namespaces, mounts and limits: how a process forked by the zygote becomes an isolated kernel.
 
 The zygote sees the host's file system read-only and holds CAP_SYS_ADMIN in its user namespace (the host's own for
-root, bubblewrap's for an ordinary user). Its child calls `leave_namespaces`, forks, and the fork calls `enter_root`
-(a root that holds the interpreter, the question's files and private scratch space, nothing else) and `drop` (an
-unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every failure is an
-OSError whose text names the step.
+root, bubblewrap's for an ordinary user). It forks a kernel's process 1 by `fork_first`, which calls `leave_namespaces`,
+`enter_root` (a root that holds the interpreter, the question's files and private scratch space, nothing else) and
+`drop` (an unprivileged user, a user namespace of its own, no capabilities, limits, a filter of system calls). Every
+failure is an OSError whose text names the step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Self
 
 from harness.kernel.guest import seccomp
 
@@ -77,10 +80,25 @@ def enter_group(processes: int) -> None:
     os.close(processes)
 
 
+def fork_first(own_processes: int) -> int:
+    """As `os.fork`, but the child is process 1 of a new process namespace.
+
+    `own_processes` is open on this process's own process namespace, in which its other children are to be.
+    """
+    _unshare(CLONE_NEWPID, "process namespace")
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0 and _libc.setns(own_processes, CLONE_NEWPID) != 0:
+            os._exit(1)  # no further fork would be where it belongs
+    return pid
+
+
 def leave_namespaces() -> None:
-    """Leave the zygote's namespaces; the next fork is process 1 of a new process namespace."""
-    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
-    _unshare(flags, "mount, process, ipc, uts, network and cgroup namespaces")
+    """Leave the zygote's namespaces but that of processes."""
+    flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
+    _unshare(flags, "mount, ipc, uts, network and cgroup namespaces")
 
 
 def runtime_paths() -> list[str]:
@@ -108,7 +126,8 @@ def build_template(runtime: Sequence[str]) -> None:
     for path in runtime:
         if not _is_covered(path):
             _show(path, STAGING + path)
-    _hide_ours(runtime, covered=False)
+    for path in _ours(runtime, covered=False):
+        _hide(path)
     _write_etc()
     for name in DEVICES:
         _show(f"/dev/{name}", f"{STAGING}/dev/{name}")
@@ -119,16 +138,29 @@ def build_template(runtime: Sequence[str]) -> None:
     _mount("none", STAGING, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
-def enter_root(runtime: Sequence[str], files: Sequence[tuple[str, str]], disk_mb: int) -> None:
+@dataclass(frozen=True)
+class Own:
+    """What each kernel mounts for itself, found once: paths that its scratch space would cover, and our own in them."""
+
+    covered: tuple[str, ...]
+    hidden: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runtime: Sequence[str]) -> Self:
+        """Of all that kernels see of the host."""
+        return cls(tuple(filter(_is_covered, runtime)), tuple(_ours(runtime, covered=True)))
+
+
+def enter_root(own: Own, files: Sequence[tuple[str, str]], disk_mb: int) -> None:
     """Complete the template with what is this kernel's own, move into it and let go of the host's root.
 
     `files` are pairs (name under INPUT, path on the host), shown read-only.
     """
     _make_scratch(disk_mb)
-    for path in runtime:
-        if _is_covered(path):
-            _show(path, STAGING + path)
-    _hide_ours(runtime, covered=True)
+    for path in own.covered:
+        _show(path, STAGING + path)
+    for path in own.hidden:
+        _hide(path)
     _bind_files(files)
     _mount("proc", f"{STAGING}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _checked("sethostname", _libc.sethostname(b"kernel", 6))
@@ -145,14 +177,14 @@ def _is_covered(path: str) -> bool:
 
 def _show(source: str, target: str) -> None:
     """Show a file, directory or symbolic link of the host, as it is."""
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
         return
     if os.path.isdir(source):
-        Path(target).mkdir(exist_ok=True)
+        os.makedirs(target, exist_ok=True)
     else:
-        Path(target).touch()
+        os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o644))
     _mount(source, target, flags=MS_BIND | MS_REC)
 
 
@@ -161,12 +193,15 @@ def is_shown(path: str, runtime: Sequence[str]) -> bool:
     return os.path.exists(path) and any(path == shown or path.startswith(f"{shown}/") for shown in runtime)
 
 
-def _hide_ours(runtime: Sequence[str], covered: bool) -> None:
-    """Cover our own packages where they are installed among the shown ones: a world's oracles would answer it."""
-    for name in OURS:
-        path = str(Path(__file__).parents[3] / name)
-        if is_shown(path, runtime) and _is_covered(path) == covered:
-            _mount("tmpfs", STAGING + path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=0755")
+def _ours(runtime: Sequence[str], covered: bool) -> list[str]:
+    """Our own packages where they are installed among the shown ones."""
+    paths = [str(Path(__file__).parents[3] / name) for name in OURS]
+    return [path for path in paths if is_shown(path, runtime) and _is_covered(path) == covered]
+
+
+def _hide(path: str) -> None:
+    """Cover a folder: a world's oracles would answer it."""
+    _mount("tmpfs", STAGING + path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=0755")
 
 
 def _write_etc() -> None:
@@ -181,23 +216,23 @@ def _write_etc() -> None:
 def _make_scratch(disk_mb: int) -> None:
     """One file system in memory behind the home directory, /tmp and /dev/shm, so that one quota bounds all three."""
     owner = HOST_UID if os.geteuid() == 0 and _is_host_root() else os.geteuid()
-    scratch = Path(STAGING, "proc")  # /proc will cover it
-    _mount("tmpfs", str(scratch), "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk_mb}m,nr_inodes=65536,mode=0755")
+    scratch = f"{STAGING}/proc"  # /proc will cover it
+    _mount("tmpfs", scratch, "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk_mb}m,nr_inodes=65536,mode=0755")
     for name, target in SCRATCH.items():
-        (scratch / name).mkdir()
-        os.chown(scratch / name, owner, owner)
-        _mount(str(scratch / name), STAGING + target, flags=MS_BIND)
+        os.mkdir(f"{scratch}/{name}")
+        os.chown(f"{scratch}/{name}", owner, owner)
+        _mount(f"{scratch}/{name}", STAGING + target, flags=MS_BIND)
 
 
 def _bind_files(files: Sequence[tuple[str, str]]) -> None:
-    folder = Path(STAGING + INPUT)
-    folder.mkdir()
-    _mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755")
+    folder = STAGING + INPUT
+    os.mkdir(folder)
+    _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755")
     for name, source in files:
-        target = str(folder / name)
+        target = f"{folder}/{name}"
         _show(os.path.realpath(source), target)
         _mount("none", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    _mount("none", str(folder), flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    _mount("none", folder, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
 def unreadable(names: Sequence[str]) -> list[str]:
@@ -205,6 +240,7 @@ def unreadable(names: Sequence[str]) -> list[str]:
     return [name for name in names if not os.access(f"{INPUT}/{name}", os.R_OK)]
 
 
+@cache
 def _is_host_root() -> bool:
     """Whether user 0 here is the host's root, and not an ordinary user who was mapped to it."""
     with open("/proc/self/uid_map", encoding="ascii") as mapping:
@@ -237,6 +273,18 @@ def drop(memory_mb: int, processes: int, disk_mb: int, filter_: bytes) -> None:
     seccomp.install(filter_)
 
 
+def drop_within(memory_mb: int, disk_mb: int, filter_: bytes) -> None:
+    """What is left to `drop` where a container has seen to namespaces, user and capabilities.
+
+    The number of processes is left to the container, too: Linux counts a user's over all containers.
+    """
+    _limit(memory_mb, None, disk_mb)
+    _checked("no_new_privs", _prctl(PR_SET_NO_NEW_PRIVS, 1))
+    killed_early(OOM_SCORE)
+    set_dumpable(False)
+    seccomp.install(filter_)
+
+
 def killed_early(score: int) -> None:
     """How soon Linux kills this process where memory runs out, 0 to 1000: before the host's, and the worker first."""
     _write("/proc/self/oom_score_adj", str(score))
@@ -252,7 +300,7 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def _limit(memory_mb: int, processes: int, disk_mb: int) -> None:
+def _limit(memory_mb: int, processes: int | None, disk_mb: int) -> None:
     """Limits of each process. `memory_mb` bounds its private memory; its address space may hold 2 GiB beyond that.
 
     What this process brings along from the zygote does not count.
@@ -269,6 +317,8 @@ def _limit(memory_mb: int, processes: int, disk_mb: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 64 * 1024),
     ):
+        if value is None:
+            continue
         _, hard = resource.getrlimit(which)
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (bound, bound))

@@ -49,10 +49,7 @@ class Init:
 
     def run(self) -> NoReturn:
         """Obey orders until the host's end closes."""
-        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        wake = self._wake_on_children()
         selector = selectors.DefaultSelector()
         selector.register(wake, selectors.EVENT_READ)
         selector.register(self._orders, selectors.EVENT_READ)
@@ -68,6 +65,14 @@ class Init:
                     else:
                         os._exit(0)
         os._exit(1)
+
+    def _wake_on_children(self) -> int:
+        """A descriptor that becomes readable when a child has ended."""
+        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return wake
 
     def obey(self, order: wire.Frame, descriptors: Sequence[int]) -> None:
         """Carry out one order; its descriptors are closed here."""
@@ -99,6 +104,7 @@ class Init:
                 self._serve_cells(socket.socket(fileno=cell))
             finally:  # out of memory, say: nothing of process 1's may run here
                 os._exit(1)
+        _lead_group(pid)
         self._worker, self._number = pid, number
 
     def _end_all(self) -> None:
@@ -148,6 +154,7 @@ class Init:
             wire.send(self._orders, {"event": "failed", "id": number, "errno": error.errno, "path": None})
             return
         if pid != 0:
+            _lead_group(pid)
             self._spawned[pid] = number
             return
         try:  # a command that starts closes the orders socket, so no program of the model's ever holds it
@@ -162,11 +169,12 @@ class Init:
 
 
 def _become_child(streams: Sequence[int], keep: int) -> int:
-    """Lead a new session with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
+    """Lead a new process group with `streams` as the last of 0, 1, 2 (a missing stdin is /dev/null); close the rest.
 
-    `keep` stays open until a program is executed; its new number is returned.
+    `keep` stays open until a program is executed; its new number is returned. No new session: Linux shares processors
+    out by session, and all kernels together are to weigh no more than the host that serves them.
     """
-    os.setsid()
+    _lead_group(0)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -177,6 +185,12 @@ def _become_child(streams: Sequence[int], keep: int) -> int:
     confine.close_all_but([kept])
     os.chdir(confine.HOME)
     return kept
+
+
+def _lead_group(pid: int) -> None:
+    """Make a child the leader of a process group; both sides do, so that no signal to the group comes too early."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or it has executed its program
+        os.setpgid(pid, pid)
 
 
 def _signal_group(leader: int, number: int) -> None:

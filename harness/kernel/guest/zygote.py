@@ -40,27 +40,43 @@ def main() -> NoReturn:
     shell = warm_up()
     filter_ = seccomp.program(platform.machine())
     runtime = confine.runtime_paths()
+    own = confine.Own.of(runtime)
     confine.build_template(runtime)
     worker.furnish(lambda path: confine.is_shown(path, runtime))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children need no waiting for
+    own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY)
     wire.send(host, {"event": "ready"})
     while (received := wire.receive(host)) is not None:
         request, descriptors = received
-        if os.fork() == 0:
-            become_kernel(shell, runtime, filter_, request, descriptors)
+        pid = -1
+        try:
+            pid = confine.fork_first(own_processes)
+        except OSError as error:
+            refuse(socket.socket(fileno=os.dup(descriptors[0])), str(error))
+        if pid == 0:
+            become_kernel(shell, own, filter_, request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
     os._exit(0)
 
 
-def warm_up() -> worker.CellShell:
-    """Import what most cells need and go once through the code that a first cell would find cold."""
+def refuse(orders: socket.socket, reason: str) -> None:
+    """Tell the host why there will be no kernel, if it still waits."""
+    with orders, contextlib.suppress(OSError):
+        wire.send(orders, {"event": "refused", "reason": reason})
+
+
+def warm_up(scratch: str = confine.STAGING) -> worker.CellShell:
+    """Import what most cells need and go once through the code that a first cell would find cold.
+
+    `scratch` is a folder that is writable now, and not the one that kernels use.
+    """
     for name in WARM_MODULES:
         importlib.import_module(name)
     pandas = sys.modules["pandas"]
     frame = pandas.read_csv(io.StringIO("a,b\n1,x\n2,y\n"))
     repr(frame.groupby("b")["a"].sum())
-    tempfile.tempdir = confine.STAGING  # the only place that is writable here, and not the one that kernels use
+    tempfile.tempdir = scratch
     shell = worker.make_shell()
     shell.run_cell("1 + 1", store_history=True)  # type: ignore[no-untyped-call]
     shell.reset(new_session=True)  # type: ignore[no-untyped-call]
@@ -72,7 +88,7 @@ def warm_up() -> worker.CellShell:
 
 
 def become_kernel(
-    shell: worker.CellShell, runtime: Sequence[str], filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
+    shell: worker.CellShell, own: confine.Own, filter_: bytes, request: wire.Frame, descriptors: Sequence[int]
 ) -> NoReturn:
     """Turn this fork of the zygote into a kernel's process 1, or tell why that failed."""
     orders, *first_worker = descriptors
@@ -84,9 +100,7 @@ def become_kernel(
         if group is not None:
             confine.enter_group(group)
         confine.leave_namespaces()
-        if os.fork() != 0:
-            os._exit(0)
-        confine.enter_root(runtime, request["files"], request["disk_mb"])
+        confine.enter_root(own, request["files"], request["disk_mb"])
         confine.drop(request["memory_mb"], request["processes"], request["disk_mb"], filter_)
         if hidden := confine.unreadable([name for name, _ in request["files"]]):
             wire.send(sock, {"event": "refused", "unreadable": hidden})
@@ -95,8 +109,7 @@ def become_kernel(
         wire.send(sock, {"event": "up"}, [pidfd])
         os.close(pidfd)
     except OSError as error:
-        with contextlib.suppress(OSError):  # nobody waits any more
-            wire.send(sock, {"event": "refused", "reason": str(error)})
+        refuse(sock, str(error))
         os._exit(1)
     watchdog = Watchdog(request["watch_mb"] << 20) if group is None else None
     init = Init(sock, lambda cells: worker.serve(shell, cells), watchdog)

@@ -81,7 +81,7 @@ def test_the_preludes_numbers_are_the_filters() -> None:
 
 def is_quick(cell: BatteryCell) -> bool:
     """The others, and these again, run in the slow tests of the whole battery."""
-    return cell.kind in {*QUICK, "known good"} and (cell.timeout or 0) <= 30
+    return cell.kind in {*QUICK, "known good"} and (cell.timeout or 0) < 60
 
 
 # What a cell that runs in this very process leaves open is its own affair.
@@ -250,12 +250,13 @@ def test_nothing_is_left_when_the_batterys_host_is_killed(tmp_path: Path) -> Non
     with subprocess.Popen(
         [*BATTERY, "--at-once", "8"], cwd=REPOSITORY, stdout=subprocess.DEVNULL, env=environment
     ) as host:
-        time.sleep(8)
-        below = psutil.Process(host.pid).children(recursive=True)
+        below: list[psutil.Process] = []
+        while len(below) <= 10:  # the zygote and several kernels
+            time.sleep(0.1)
+            below = psutil.Process(host.pid).children(recursive=True)
         groups = [group for place in places() for group in place.folder.glob(f"dabstep-{host.pid}-*")]
         host.send_signal(signal.SIGKILL)
-    assert len(below) > 10
-    _, alive = psutil.wait_procs(below, timeout=10)
+    _, alive = psutil.wait_procs(below, timeout=60)
     assert alive == []
     assert [group for group in groups if group.exists()] == []
     assert Path("/proc/self/mounts").read_text() == mounts

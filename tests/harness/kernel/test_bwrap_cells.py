@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -77,10 +76,9 @@ async def test_a_syntax_error_marks_its_place(run: Any) -> None:
 
 
 async def test_input_says_that_nobody_can_answer(run: Any) -> None:
-    started = time.monotonic()
     result = await run("name = input('Your name? ')")
+    assert result.status == "error"  # and no timeout
     assert "nobody can answer" in result.error.message
-    assert time.monotonic() - started < 0.9
 
 
 @pytest.mark.parametrize("code", ["exit()", "quit()", "import sys; sys.exit(3)", "raise SystemExit"])
@@ -93,9 +91,7 @@ async def test_leaving_the_interpreter_is_an_error_and_keeps_the_state(run: Any,
 
 
 async def test_plots_need_no_screen(run: Any) -> None:
-    result = await run(
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.savefig('a.png')\nplt.show()", timeout=20
-    )
+    result = await run("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.savefig('a.png')\nplt.show()")
     assert (result.status, result.stderr) == ("ok", "")
 
 
@@ -116,7 +112,7 @@ async def test_result_and_traceback_are_cut_too(run: Any) -> None:
 
 async def test_two_hundred_megabytes_of_output_neither_stall_nor_stay(run: Any) -> None:
     before = peak_kb()
-    result = await run("import sys\nfor _ in range(200): sys.stdout.write('x' * 1_000_000)", timeout=30)
+    result = await run("import sys\nfor _ in range(200): sys.stdout.write('x' * 1_000_000)")
     assert result.status == "ok"
     assert result.cut_chars == 200_000_000 - 1000
     assert len(result.stdout) < 1100

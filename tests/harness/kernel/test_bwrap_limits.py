@@ -10,22 +10,22 @@ import pytest
 
 pytestmark = pytest.mark.anyio
 
-STUBBORN = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)"
+STUBBORN = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('begun', 'w')\ntime.sleep(600)"
 
 
 async def test_a_cell_that_runs_too_long_is_interrupted_and_the_state_kept(run: Any) -> None:
     await run("x = 5")
-    result = await run("print('begun')\nimport time\ntime.sleep(60)", timeout=0.3)
+    result = await run("print('begun')\nimport time\ntime.sleep(600)", timeout=1)
     assert (result.status, result.stdout) == ("timeout", "begun\n")
-    assert result.note == "The cell was interrupted after 0.3 s, its time limit. Variables are kept."
+    assert result.note == "The cell was interrupted after 1 s, its time limit. Variables are kept."
     assert result.error.name == "KeyboardInterrupt"
-    assert 0.3 <= result.duration_s < 1
+    assert 1 <= result.duration_s < 60
     assert (await run("x")).result == "5"
 
 
-@pytest.mark.parametrize("code", ["!sleep 60", "import subprocess; subprocess.run(['sleep', '60'])"])
+@pytest.mark.parametrize("code", ["!sleep 600", "import subprocess; subprocess.run(['sleep', '600'])"])
 async def test_an_interrupt_reaches_child_processes(run: Any, code: str) -> None:
-    assert (await run(code, timeout=0.3)).status == "timeout"
+    assert (await run(code, timeout=0.5)).status == "timeout"
     assert (await run("!ps -e | grep -c sleep")).stdout == "0\n"
 
 
@@ -37,11 +37,10 @@ async def test_an_interrupt_never_hits_the_next_cell(run: Any) -> None:
 
 async def test_a_cell_that_ignores_the_interrupt_is_killed_and_the_kernel_restarted(run: Any) -> None:
     await run("x = 5\nopen('kept.txt', 'w').write('on disk')")
-    started = time.monotonic()
-    result = await run(STUBBORN, timeout=0.3)
-    assert time.monotonic() - started < 3
+    result = await run(STUBBORN, timeout=1)
+    assert result.duration_s < 60
     assert (result.status, result.execution_count) == ("died", 0)
-    assert "did not stop when it was interrupted after 0.3 s and was killed" in result.note
+    assert "did not stop when it was interrupted after 1 s and was killed" in result.note
     assert "all variables are gone, files in /home/user are kept" in result.note
     assert (await run("x")).error.name == "NameError"
     assert (await run("open('kept.txt').read()")).result == "'on disk'"
@@ -65,7 +64,7 @@ async def test_a_kernel_that_dies_says_how_and_is_back_for_the_next_cell(run: An
 
 
 async def test_daemons_end_with_the_kernel_that_started_them(run: Any) -> None:
-    await run("import subprocess\nsubprocess.Popen(['setsid', 'sleep', '60'])\nNone")
+    await run("import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\nNone")
     assert (await run("!ps -e | grep -c sleep")).stdout == "1\n"
     await run("import os; os._exit(0)")
     assert (await run("!ps -e | grep -c sleep")).stdout == "0\n"
@@ -103,25 +102,25 @@ async def test_closing_every_descriptor_costs_the_cell_its_kernel_only(run: Any)
 
 async def test_a_cancelled_cell_is_interrupted_and_the_state_kept(run: Any) -> None:
     await run("x = 5")
-    cell = asyncio.create_task(run("import time; time.sleep(60)", timeout=60))
-    await asyncio.sleep(0.2)
+    cell = asyncio.create_task(run("open('begun', 'w')\nimport time; time.sleep(600)", timeout=600))
+    await run.begun()
     cell.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cell
     started = time.monotonic()
     assert (await run("x")).result == "5"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60
 
 
 async def test_a_cancelled_cell_that_does_not_stop_is_killed_without_being_asked_for(run: Any) -> None:
     await run("import os\nopen('pid', 'w').write(str(os.getpid()))")
-    cell = asyncio.create_task(run(STUBBORN, timeout=60))
-    await asyncio.sleep(0.2)
+    cell = asyncio.create_task(run(STUBBORN, timeout=600))
+    await run.begun()
     cell.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cell
-    await asyncio.sleep(1.5)
-    assert (await run.kernel.exec(["sh", "-c", "test -d /proc/$(cat pid)"])).returncode == 1
+    while (await run.kernel.exec(["sh", "-c", "test -d /proc/$(cat pid)"])).returncode == 0:
+        await asyncio.sleep(0.1)
     assert (await run("os")).error.name == "NameError"
 
 
