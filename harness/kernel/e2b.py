@@ -264,14 +264,14 @@ class E2BKernel:
 
     async def _is_running(self, sandbox: AsyncSandbox) -> bool:
         with contextlib.suppress(Exception):
-            return await sandbox.is_running()
+            return bool(await sandbox.is_running())
         return False
 
     async def _has_state(self, sandbox: AsyncSandbox) -> bool:
         """Whether the kernel that this one began still answers."""
         with contextlib.suppress(Exception):
             asked = MARK_KEPT.format(mark=self._mark)
-            return (await sandbox.run_code(asked, timeout=self._limits.grace_s)).text == "True"
+            return bool((await sandbox.run_code(asked, timeout=self._limits.grace_s)).text == "True")
         return False
 
     async def _revive(self) -> str:
