@@ -39,6 +39,17 @@ HARMLESS_NAMES = {
     *("prediction_loss_only", "restore_callback_states_from_checkpoint", "use_cpu", "model_init_kwargs"),
 }
 MATTERS = {"dataloader_drop_last"}
+COLUMNS = (
+    "input_ids",
+    "labels",
+    "seq_lengths",
+    "prompt_ids",
+    "chosen_ids",
+    "chosen_mask",
+    "rejected_ids",
+    "rejected_mask",
+)
+"""Columns of numbers that are trained on."""
 
 
 def seal(folder: Path, resumable: bool) -> None:
@@ -111,12 +122,13 @@ def newest_whole(output: Path) -> tuple[Path | None, dict[str, str]]:
     return None, passed_over
 
 
-def checkpoint_to_go_on_from(output: Path, asked: str | None) -> str | None:
+def checkpoint_to_go_on_from(output: Path, asked: str | None, say: bool = True) -> str | None:
     """The checkpoint's folder, None where the run begins; what is passed over is said.
 
     Args:
         output: The run's folder.
         asked: A checkpoint's folder; None, "newest" or "true": the newest whole one of `output`.
+        say: Whether to print what is gone on from, and what is passed over.
 
     Raises RecipeError for a checkpoint that was asked for by name and is torn, or of a run that is another's.
     """
@@ -130,10 +142,10 @@ def checkpoint_to_go_on_from(output: Path, asked: str | None) -> str | None:
             raise RecipeError(f"{asked} is of a run with other settings or data than these: see {theirs} and {ours}.")
         return asked
     newest, passed_over = newest_whole(output)
-    for name, reason in passed_over.items():
-        print(f"passed over {output / name}: {reason}")
-    if newest is not None:
-        print(f"going on from {newest}")
+    if say:
+        for name, reason in passed_over.items():
+            print(f"passed over {output / name}: {reason}")
+        print(f"going on from {newest}" if newest is not None else "beginning anew: no checkpoint to go on from")
     return None if newest is None else str(newest)
 
 
@@ -176,11 +188,11 @@ def settings_of(recipe: Any, args: Any, model: Mapping[str, Any], rows: Dataset)
 
 
 def rows_hash(rows: Dataset) -> str:
-    """A digest of the rows' token ids and labels, in their order."""
+    """A digest of the rows' token ids, labels and masks, in their order; of rows without any, of nothing."""
     import pyarrow.compute as compute
 
     digest = hashlib.sha256()
-    columns = [name for name in ("input_ids", "labels", "seq_lengths") if name in rows.column_names]
+    columns = [name for name in COLUMNS if name in rows.column_names]
     for batch in rows.select_columns(columns).with_format("arrow").iter(batch_size=1000):
         for name in columns:
             column = batch[name].combine_chunks()

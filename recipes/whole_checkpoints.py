@@ -34,7 +34,7 @@ class WholeCheckpoints(Base):
     """Checkpoints that appear when they are whole, and from which the curve goes on as if nothing had happened."""
 
     _writing = False
-    _order: EpochOrder | None = None
+    _order: Any = None  # a sampler with `set_epoch`
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,6 +63,12 @@ class WholeCheckpoints(Base):
             publish(partial, final)
             self._forget_old_ones(output)
         self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(final))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._writing:  # else it is uploaded when it has its name: an upload in the background takes a while
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def _forget_old_ones(self, output: Path) -> None:
         """Keep `save_total_limit` checkpoints and the best one: only now is the new one among them."""
