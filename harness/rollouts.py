@@ -97,7 +97,7 @@ class RolloutRunner:
 
     def __init__(self, settings: RolloutSettings) -> None:
         self.settings = settings
-        self._loop = asyncio.Runner()
+        self._loop: asyncio.Runner | None = None
 
     def run(self, api: ModelAPI, config: GenerateConfig, asked: Sequence[Asked], seed: int | None) -> list[Rollout]:
         """One rollout of each of `asked`, in their order, sampled by `config`; the same seed gives the same rollouts.
@@ -108,6 +108,7 @@ class RolloutRunner:
         for path in {path for each in asked for path in each.files.values()}:
             if not path.is_file():  # a tool would tell the model, not the user
                 raise FileNotFoundError(f"{path}: a question's file is not there. Make the question set again.")
+        self._loop = self._loop or asyncio.Runner()
         try:
             return self._loop.run(self._run(_voices(api, config, len(asked), seed), asked))
         except ExceptionGroup as several:
@@ -117,8 +118,10 @@ class RolloutRunner:
             raise first from several
 
     def close(self) -> None:
-        """End the loop; kernels have ended with their rollouts."""
-        self._loop.close()
+        """End the loop, which a later run makes anew; kernels have ended with their rollouts."""
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
 
     async def _run(self, voices: Sequence[Model], asked: Sequence[Asked]) -> list[Rollout]:
         room = asyncio.Semaphore(self.settings.at_once)

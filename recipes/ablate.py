@@ -35,13 +35,11 @@ from recipes.ablation.best import best_of, publish_best
 from recipes.ablation.forecast import forecast_of
 from recipes.ablation.outcome import Outcome, comparison_text, outcome_of, table, write_outcome
 from recipes.ablation.plan import Plan, filled, make_plan
-from recipes.ablation.settings import AblationError, Place, Settings, read_settings
+from recipes.ablation.settings import Place, Settings, read_settings
 from recipes.ablation.state import State, check_all
 from recipes.ablation.study import log_outcome
-from recipes.ablation.work import Work, step_command, training_command
+from recipes.ablation.work import Work, step_command, steps_of, training_command
 from recipes.command_line import RecipeError
-from results.comparison import ComparisonError
-from results.hub import HubError
 from results.provenance import ProvenanceError
 from results.table import duration
 
@@ -64,8 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             show(outcome_of(plan, state, settings), console)
         elif not run(plan, settings, state, console, train=not given.watch, score=not given.train_only):
             raise SystemExit(1)
-    except (AblationError, ComparisonError, HubError, ProvenanceError, ChildFailed) as error:
+    except (ValueError, ProvenanceError, ChildFailed) as error:  # a user's mistakes are ValueErrors here, each by name
         raise RecipeError(str(error)) from None
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on")
+        raise SystemExit(130) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,9 +189,8 @@ def dry_run(plan: Plan, settings: Settings, state: State, console: Console) -> N
     for name, arm in settings.arms.items():
         own = ", ".join(f"{key}={value}" for key, value in arm.train.items())
         say(f"  {name}: {own or 'as all'}; scored: {arm.score}")
-    for step in (step for group in settings.prepare for step in group.values()):
-        for seed in settings.seeds if "{seed}" in step.run + step.makes else [None]:
-            say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
+    for _, step, seed in (step for group in settings.prepare for step in steps_of(group, settings)):
+        say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
     for training in plan.trainings.values():
         if training.ours:
             done = "(done) " if state.noted(training.name, "trained") else ""

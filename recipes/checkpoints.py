@@ -39,6 +39,17 @@ HARMLESS_NAMES = {
     *("prediction_loss_only", "restore_callback_states_from_checkpoint", "use_cpu", "model_init_kwargs"),
 }
 MATTERS = {"dataloader_drop_last"}
+COLUMNS = (
+    "input_ids",
+    "labels",
+    "seq_lengths",
+    "prompt_ids",
+    "chosen_ids",
+    "chosen_mask",
+    "rejected_ids",
+    "rejected_mask",
+)
+"""Columns of numbers that are trained on."""
 
 
 def seal(folder: Path, resumable: bool) -> None:
@@ -177,11 +188,11 @@ def settings_of(recipe: Any, args: Any, model: Mapping[str, Any], rows: Dataset)
 
 
 def rows_hash(rows: Dataset) -> str:
-    """A digest of the rows' token ids and labels, in their order."""
+    """A digest of the rows' token ids, labels and masks, in their order; of rows without any, of nothing."""
     import pyarrow.compute as compute
 
     digest = hashlib.sha256()
-    columns = [name for name in ("input_ids", "labels", "seq_lengths") if name in rows.column_names]
+    columns = [name for name in COLUMNS if name in rows.column_names]
     for batch in rows.select_columns(columns).with_format("arrow").iter(batch_size=1000):
         for name in columns:
             column = batch[name].combine_chunks()

@@ -6,7 +6,7 @@
 
 Every key of the YAML is a field of the script's own arguments (`policy.py`), TRL's DPOConfig or TRL's ModelConfig, and
 can be overridden by a flag of the same name. The loss is on what the model wrote, in the very ids that it sampled
-where they are known (`pairs.py`). A killed run goes on from its last checkpoint, with the same command.
+where they are known (`pairs.py`). A killed run goes on by the same command (`policy.py`).
 
 It makes no pairs (`pipeline/preference_pairs.py`) and does not score (`inspect eval ... --model checkpoint/FOLDER`).
 """
@@ -14,25 +14,35 @@ It makes no pairs (`pipeline/preference_pairs.py`) and does not score (`inspect 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import lifeline
-from recipes import study_run
 from recipes.command_line import print_resolved
-from recipes.going_on import finish, go_on
+from recipes.loading import load_arguments, quantization
 from recipes.pairs import SIDES, pairs_as_ids, pairs_file
-from recipes.policy import PolicyArguments, load_tokenizer, model_arguments, run_settings, set_optimizer
+from recipes.policy import PolicyArguments, load_tokenizer, train
+from recipes.publishing import Publisher
 
 if TYPE_CHECKING:
     from trl import DPOConfig, DPOTrainer, ModelConfig
+
+
+def parse(arguments: list[str] | None = None) -> tuple[PolicyArguments, DPOConfig, ModelConfig]:
+    """The command line (this process's own by default) and the YAML that it names."""
+    from trl import DPOConfig, ModelConfig, TrlParser
+
+    parser = TrlParser((PolicyArguments, DPOConfig, ModelConfig))  # type: ignore[arg-type]
+    recipe, args, model_config = parser.parse_args_and_config(arguments, fail_with_unknown_args=True)
+    return recipe, args, model_config
 
 
 def make_trainer(recipe: PolicyArguments, args: DPOConfig, model_config: ModelConfig) -> DPOTrainer:
     """The trainer of this run, ready to train."""
     from trl import DPOTrainer, get_peft_config
     from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    from recipes.whole_checkpoints import WholeCheckpoints
 
     class MaskedPairs(DataCollatorForPreference):
         """TRL's collator, with the pairs' own masks in place of the whole completion."""
@@ -44,7 +54,7 @@ def make_trainer(recipe: PolicyArguments, args: DPOConfig, model_config: ModelCo
                 batch["completion_mask"][row, start : start + len(mask)] = batch["completion_mask"].new_tensor(mask)
             return batch
 
-    class PairTrainer(DPOTrainer):
+    class PairTrainer(WholeCheckpoints, DPOTrainer):
         """TRL's trainer on rows that are ids already."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
@@ -55,37 +65,28 @@ def make_trainer(recipe: PolicyArguments, args: DPOConfig, model_config: ModelCo
     rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     data, counts = pairs_as_ids(rows, tokenizer, args.max_length)
     print(f"pairs: {counts.sampled} in their own ids, {counts.rendered} tokenised here, dropped: {counts.dropped or 0}")
-    args.model_init_kwargs = model_arguments(args, model_config)
+    args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
     args.remove_unused_columns = False  # the masks
-    trainer = PairTrainer(
+    return PairTrainer(
         model=str(model_config.model_name_or_path),
         args=args,
         data_collator=MaskedPairs(pad_token_id=tokenizer.pad_token_id),
         train_dataset=data,
         processing_class=tokenizer,
+        quantization_config=quantization(model_config),
         peft_config=get_peft_config(model_config),
     )
-    set_optimizer(trainer, recipe)
-    return trainer
 
 
 def main() -> None:
     """Parse, print every resolved value once, train, save."""
     lifeline.hold()
-    from trl import DPOConfig, ModelConfig, TrlParser
-
-    parser = TrlParser((PolicyArguments, DPOConfig, ModelConfig))  # type: ignore[arg-type]
-    recipe, args, model_config = parser.parse_args_and_config(fail_with_unknown_args=True)
+    recipe, args, model_config = parse()
     print_resolved(recipe, model_config, args)
-    model, output = str(model_config.model_name_or_path), Path(args.output_dir)
-    start = go_on(output, run_settings(recipe, args, model, pairs_file(Path(recipe.training_set))))
-    trainer = make_trainer(recipe, args, model_config)
-    run = study_run.attach(trainer, asdict(recipe), model)
-    trainer.train(resume_from_checkpoint=start)
-    trainer.save_model(str(output))
-    finish(output)
-    if run is not None:
-        run.finish()
+    publisher = Publisher.of(args)
+    train(
+        make_trainer(recipe, args, model_config), recipe, model_config, pairs_file(Path(recipe.training_set)), publisher
+    )
 
 
 if __name__ == "__main__":

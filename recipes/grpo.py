@@ -16,15 +16,15 @@ score.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import lifeline
-from recipes import study_run
-from recipes.command_line import print_resolved
-from recipes.going_on import finish, go_on
-from recipes.policy import PolicyArguments, load_tokenizer, model_arguments, run_settings, set_optimizer
+from recipes.command_line import RecipeError, print_resolved
+from recipes.loading import load_arguments, quantization
+from recipes.policy import PolicyArguments, load_tokenizer, train
+from recipes.publishing import Publisher
 from recipes.rollouts import Environment, prompts_file, read_prompts
 
 if TYPE_CHECKING:
@@ -42,45 +42,86 @@ class RolloutArguments(PolicyArguments):
     comments: str = field(default="never", metadata={"help": "As the task's -T comments: never, optional, required."})
 
 
+def parse(arguments: list[str] | None = None) -> tuple[RolloutArguments, GRPOConfig, ModelConfig]:
+    """The command line (this process's own by default) and the YAML that it names."""
+    from trl import GRPOConfig, ModelConfig, TrlParser
+
+    parser = TrlParser((RolloutArguments, GRPOConfig, ModelConfig))  # type: ignore[arg-type]
+    recipe, args, model_config = parser.parse_args_and_config(arguments, fail_with_unknown_args=True)
+    return recipe, args, model_config
+
+
 def make_trainer(recipe: RolloutArguments, args: GRPOConfig, model_config: ModelConfig) -> GRPOTrainer:
     """The trainer of this run, ready to train."""
     from datasets import Dataset
     from trl import GRPOTrainer, get_peft_config
+    from trl.trainer.utils import RepeatSampler
 
+    from recipes.whole_checkpoints import WholeCheckpoints
+
+    class EpochSampler(RepeatSampler):
+        """TRL's order of prompts and their repetitions, drawn from seed and epoch alone: it can be gone on with."""
+
+        def set_epoch(self, epoch: int) -> None:
+            if self.shuffle:
+                self.generator.manual_seed((self.seed or 0) * 1_000_003 + epoch)
+
+    class PolicyTrainer(WholeCheckpoints, GRPOTrainer):
+        """TRL's trainer, with checkpoints from which it goes on."""
+
+        def train(self, *given: Any, **named: Any) -> Any:
+            try:
+                return super().train(*given, **named)
+            finally:
+                environment.close()
+
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            rows: Any = self.train_dataset if dataset is None else dataset
+            self._order = EpochSampler(
+                rows,
+                mini_repeat_count=args.num_generations or 1,
+                batch_size=(args.generation_batch_size or 1) // (args.num_generations or 1),
+                repeat_count=args.num_iterations * (args.steps_per_generation or 1),
+                shuffle=bool(args.shuffle_dataset),
+                seed=args.seed,
+            )
+            return self._order
+
+    _check_saving(args)
     tokenizer = load_tokenizer(recipe, model_config)
     prompts = read_prompts(Path(recipe.training_set))
     environment = Environment(prompts, tokenizer, recipe)
-    args.model_init_kwargs = model_arguments(args, model_config)
-    trainer = GRPOTrainer(
+    args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
+    return PolicyTrainer(
         model=str(model_config.model_name_or_path),
         args=args,
         reward_funcs=environment.reward,
         train_dataset=Dataset.from_list([{"prompt": prompt.marked()} for prompt in prompts]),
         processing_class=tokenizer,
+        quantization_config=quantization(model_config),
         peft_config=get_peft_config(model_config),
         rollout_func=environment.roll_out,
     )
-    set_optimizer(trainer, recipe)
-    return trainer
+
+
+def _check_saving(args: GRPOConfig) -> None:
+    """A checkpoint between a rollout and its last update could not be gone on with: its rollouts would be lost."""
+    updates = (args.steps_per_generation or 1) * args.num_iterations // args.gradient_accumulation_steps
+    if args.save_strategy == "steps" and updates > 1 and args.save_steps % updates:
+        raise RecipeError(
+            f"--save_steps {args.save_steps:g}: rollouts last for {updates} updates, so checkpoints must be a multiple "
+            f"of {updates} steps apart."
+        )
 
 
 def main() -> None:
     """Parse, print every resolved value once, train, save."""
     lifeline.hold()
-    from trl import GRPOConfig, ModelConfig, TrlParser
-
-    parser = TrlParser((RolloutArguments, GRPOConfig, ModelConfig))  # type: ignore[arg-type]
-    recipe, args, model_config = parser.parse_args_and_config(fail_with_unknown_args=True)
+    recipe, args, model_config = parse()
     print_resolved(recipe, model_config, args)
-    model, output = str(model_config.model_name_or_path), Path(args.output_dir)
-    start = go_on(output, run_settings(recipe, args, model, prompts_file(Path(recipe.training_set))))
-    trainer = make_trainer(recipe, args, model_config)
-    run = study_run.attach(trainer, asdict(recipe), model)
-    trainer.train(resume_from_checkpoint=start)
-    trainer.save_model(str(output))
-    finish(output)
-    if run is not None:
-        run.finish()
+    publisher = Publisher.of(args)
+    data = prompts_file(Path(recipe.training_set))
+    train(make_trainer(recipe, args, model_config), recipe, model_config, data, publisher)
 
 
 if __name__ == "__main__":

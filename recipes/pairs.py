@@ -58,8 +58,6 @@ def pairs_as_ids(rows: Sequence[Mapping[str, Any]], tokenizer: Any, longest: int
         ids = sampled if own and sampled is not None else rendered
         if longest is not None and max(len(ids["prompt_ids"]) + len(ids[f"{side}_ids"]) for side in SIDES) > longest:
             dropped[f"longer than max_length={longest}"] += 1
-        elif not all(any(ids[f"{side}_mask"]) for side in SIDES):
-            dropped["nothing in it was written by a model"] += 1
         else:
             counts["sampled" if own else "rendered"] += 1
             kept.append(dict(ids))

@@ -1,6 +1,7 @@
-"""What `dpo.py` and `grpo.py` share: the model that is tuned, its tokenizer and template, its optimizer, its folder.
+"""What `dpo.py` and `grpo.py` share: the model that is tuned with its tokenizer and template, and the run's beginning.
 
-The template that trains is saved with every checkpoint and served, as with `sft.py`.
+Both go on after a kill as `sft.py` does (`checkpoints.py`, `whole_checkpoints.py`): by the same command, from the
+newest whole checkpoint; a folder begun with other settings, model or data is refused.
 """
 
 from __future__ import annotations
@@ -10,18 +11,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipes import study_run
+from recipes.checkpoints import checkpoint_to_go_on_from, claim, save_final, settings_of
 from recipes.command_line import RecipeError
-from results.provenance import folder_hash
+from recipes.publishing import Publisher
+from recipes.sft import model_settings, use_muon
+from recipes.training_template import training_template
 
 if TYPE_CHECKING:
     from trl import ModelConfig
-
-SETTINGS = (
-    *("learning_rate", "beta", "seed", "max_steps", "num_train_epochs", "per_device_train_batch_size"),
-    *("gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "loss_type", "max_length"),
-    *("num_generations", "temperature", "num_iterations", "steps_per_generation", "scale_rewards"),
-)
-"""Of TRL's arguments, those that make another run of it; `run.json` keeps them."""
 
 
 @dataclass
@@ -40,50 +38,43 @@ def load_tokenizer(recipe: PolicyArguments, model_config: ModelConfig) -> Any:
     """The tokenizer with the template that trains. Raises RecipeError where there is none, or no model was named."""
     import torch
     from transformers import AutoTokenizer
-    from trl.chat_template_utils import get_training_chat_template
 
     if model_config.model_name_or_path is None:
         raise RecipeError("no model to train. Give a folder or a name of the Hub by --model_name_or_path.")
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    tokenizer: Any = AutoTokenizer.from_pretrained(model_config.model_name_or_path)
-    if not tokenizer.chat_template:
-        raise RecipeError(f"{model_config.model_name_or_path}: its tokenizer has no chat template. Tune a chat model.")
-    try:
-        tokenizer.chat_template = get_training_chat_template(tokenizer) or tokenizer.chat_template
-    except ValueError as error:
-        raise RecipeError(f"{model_config.model_name_or_path}: {error}") from None
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        model_config.model_name_or_path, revision=model_config.model_revision
+    )
+    tokenizer.chat_template = training_template(tokenizer)
     return tokenizer
 
 
-def model_arguments(args: Any, model_config: ModelConfig) -> dict[str, Any]:
-    """What the model is loaded with."""
-    given = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
-    named = {"dtype": model_config.dtype, "attn_implementation": model_config.attn_implementation}
-    return given | named
+def train(trainer: Any, recipe: PolicyArguments, model_config: ModelConfig, data: Path, publisher: Publisher) -> None:
+    """Train from the beginning or from where a kill left off, and save.
 
-
-def set_optimizer(trainer: Any, recipe: PolicyArguments) -> None:
-    """Muon where it is asked for; else the trainer makes TRL's own."""
-    if recipe.optimizer == "config":
-        return
-    if recipe.optimizer != "muon":
+    Args:
+        trainer: Ready to train, with TRL's own optimizer.
+        recipe: The recipe's own arguments.
+        model_config: What the model is.
+        data: The file that the run learns from; its hash is one of the run's settings.
+        publisher: Where the model goes in the end.
+    """
+    if recipe.optimizer not in ("config", "muon"):
         raise RecipeError(f"--optimizer {recipe.optimizer}: there are config and muon.")
-    from recipes.muon import MuonWithAdamW, split_parameters
-
-    args = trainer.args
-    matrices, others = split_parameters(trainer.model)
-    betas = (args.adam_beta1, args.adam_beta2)
-    trainer.optimizer = MuonWithAdamW(
-        matrices, others, recipe.matrix_learning_rate, args.learning_rate, args.weight_decay, betas
-    )
-
-
-def run_settings(recipe: PolicyArguments, args: Any, model: str, data: Path) -> dict[str, Any]:
-    """What makes a run that run: the recipe's arguments, TRL's that matter, the hashes of model and data."""
-    folder = Path(model).expanduser()
+    if recipe.optimizer == "muon":
+        use_muon(trainer, recipe.matrix_learning_rate)
+    args, model = trainer.args, str(model_config.model_name_or_path)
+    output = Path(args.output_dir)
     with data.open("rb") as rows:
         digest = hashlib.file_digest(rows, "sha256").hexdigest()
-    ours = {name: value for name, value in asdict(recipe).items() if name != "training_set"}
-    theirs = {name: str(getattr(args, name)) for name in SETTINGS if hasattr(args, name)}
-    return {**ours, **theirs, "model": folder_hash(folder) if folder.is_dir() else model, "data": digest}
+    settings = settings_of(recipe, args, model_settings(model_config) | {"data": digest}, trainer.train_dataset)
+    if trainer.is_world_process_zero():
+        claim(output, settings)
+    args.resume_from_checkpoint = checkpoint_to_go_on_from(output, args.resume_from_checkpoint)
+    run = study_run.attach(trainer, asdict(recipe), model)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    save_final(trainer, output)
+    publisher.publish(trainer, asdict(recipe), model)
+    if run is not None:
+        run.finish()

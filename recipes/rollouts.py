@@ -129,6 +129,10 @@ class Environment:
         log_metric("turns", sum(turns) / len(turns))
         return list(value)
 
+    def close(self) -> None:
+        """End what rollouts keep between them."""
+        self.runner.close()
+
     def _sampled(self, asked: Sequence[Asked], trainer: Any) -> list[Rollout]:
         """Rollouts by the weights of this moment; a function of the run's seed, its step and its process alone."""
         from inspect_ai.model import GenerateConfig

@@ -34,7 +34,7 @@ class WholeCheckpoints(Base):
     """Checkpoints that appear when they are whole, and from which the curve goes on as if nothing had happened."""
 
     _writing = False
-    _order: EpochOrder | None = None
+    _order: Any = None  # a sampler with `set_epoch`
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

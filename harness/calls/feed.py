@@ -61,10 +61,19 @@ async def _end(caller: Caller) -> None:
     await caller.__aexit__()
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed, for its calls cost a fifth less; else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 @contextmanager
 def _loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop that runs in a thread."""
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="calls", daemon=True)
     thread.start()
     try:

@@ -60,26 +60,25 @@ class Work:
 
     def preparations(self) -> list[list[Job]]:
         """The steps that are not done, in groups: those of a group may run side by side."""
-        groups = []
-        for group in self.settings.prepare:
-            steps = [
-                (slug(f"{name}-{seed}") if seed is not None else slug(name), step, seed)
-                for name, step in group.items()
-                for seed in (self.settings.seeds if "{seed}" in step.run + step.makes else [None])
+        groups = [
+            [
+                Job(name, partial(self._step, name, step, seed), partial(self._step_done, name, step, seed))
+                for name, step, seed in steps_of(group, self.settings)
+                if not self._prepared(name, step, seed)
             ]
-            groups.append(
-                [
-                    Job(name, partial(self._step, name, step, seed), partial(self._step_done, name, step, seed))
-                    for name, step, seed in steps
-                    if not self._prepared(name, step, seed)
-                ]
-            )
+            for group in self.settings.prepare
+        ]
         return [group for group in groups if group]
 
     def _prepared(self, name: str, step: Step, seed: int | None) -> bool:
         command = filled(step.run, self.settings, seed)
         self.state.check(f"prepare-{name}", "step", {"command": command})
         return self.state.noted(f"prepare-{name}", "prepared") is not None
+
+    def prepared(self) -> bool:
+        """Whether every step is done, here or by another process."""
+        steps = (step for group in self.settings.prepare for step in steps_of(group, self.settings))
+        return all(self.state.noted(f"prepare-{name}", "prepared") is not None for name, _, _ in steps)
 
     def _step(self, name: str, step: Step, seed: int | None) -> Child:
         makes = Path(filled(step.makes, self.settings, seed))
@@ -167,7 +166,7 @@ class Work:
     def _scoring(self, scoring: Scoring) -> Child | None:
         if scoring.training in self.failures:
             raise ChildFailed(f"{scoring.name} cannot be: its training failed.")
-        checkpoint = self.checkpoint(scoring)
+        checkpoint = self.checkpoint(scoring) if self.prepared() else None
         if checkpoint is None:
             return None
         self.state.claim(scoring.name, "scoring", scoring_made_with(scoring))
@@ -211,6 +210,15 @@ class Work:
         """A scoring's outcome in a line."""
         row, unscored = row_of(self.state, scoring.name)
         return f"{row.k}/{row.n}" if row is not None else unscored
+
+
+def steps_of(group: Mapping[str, Step], settings: Settings) -> list[tuple[str, Step, int | None]]:
+    """A group's steps by their names, one a seed where the seed is part of the command."""
+    return [
+        (slug(name if seed is None else f"{name}-{seed}"), step, seed)
+        for name, step in group.items()
+        for seed in (settings.seeds if "{seed}" in step.run + step.makes else [None])
+    ]
 
 
 def training_command(training: Training, settings: Settings, more: list[str] | None = None) -> list[str]:
