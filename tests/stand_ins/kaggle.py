@@ -124,7 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         handle = urlsplit(self.path).path.strip("/").removesuffix("/archive.zip")
         fault = kaggle._of_store.get(handle, "")
         name, _, number = fault.partition(":")
-        data = kaggle.archives[handle]
+        data = kaggle.archives.get(handle)
+        if data is None:
+            return self._say(404, b"no such archive")
         if name == "503-store":
             return self._say(503, b"busy")
         if name == "no-archive":
