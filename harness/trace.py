@@ -139,7 +139,6 @@ def token_row(trace: Trace) -> dict[str, list[int]]:
     return {"input_ids": ids, "assistant_masks": mask}
 
 
-<<<<<<< HEAD
 def _files(sample: EvalSample) -> tuple[tuple[str, str], ...]:
     """The question's files where the sandbox was one of ours; none where it was another."""
     config = sample.sandbox.config if sample.sandbox else None
@@ -147,7 +146,8 @@ def _files(sample: EvalSample) -> tuple[tuple[str, str], ...]:
         return config.files
     named = config.get("files", ()) if isinstance(config, dict) else ()
     return tuple((str(name), str(path)) for name, path in named)
-=======
+
+
 def _lost_its_store(sample: EvalSample) -> bool:
     """Whether Inspect made the sample out of what a killed process left: its store is gone, and its sandbox."""
     return not sample.store and any(isinstance(event, StoreEvent) for event in sample.events)
@@ -170,7 +170,6 @@ def _executor(sample: EvalSample, header: EvalLog, recovered: bool) -> str:
     if sample.sandbox is not None:
         return sample.sandbox.type
     return str(header.eval.task_args.get("sandbox") or "none") if recovered else "none"
->>>>>>> pipeline
 
 
 def _message(message: ChatMessage) -> Message:
