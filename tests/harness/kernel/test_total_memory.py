@@ -191,6 +191,7 @@ def test_where_none_can_be_made_the_reason_is_said(monkeypatch: pytest.MonkeyPat
 def test_the_watchdog_looks_four_times_a_second_however_long_a_look_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SimpleNamespace(monotonic=time.monotonic, process_time=itertools.count(step=5.0).__next__)
     monkeypatch.setattr(watchdog, "time", slow)
-    watching = watchdog.Watchdog(1 << 50)
+    monkeypatch.setattr(watchdog, "HOME", "/")
+    watching = watchdog.Watchdog(1 << 60)
     assert not watching.is_beyond()
     assert 0 < watching.wait_s <= 0.25
