@@ -37,7 +37,6 @@ def main() -> NoReturn:
     host.set_inheritable(False)
     os.umask(0o022)  # kernels run as another user and must see what is made here
     os.environ.pop("PWD", None)  # bubblewrap's
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a cell that wakes takes no processor from the host
     shell = warm_up()
     filter_ = seccomp.program(platform.machine())
     runtime = confine.runtime_paths()
