@@ -8,6 +8,7 @@
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
+# make bench-rollouts     what a half-taught tiny model learns from its own rollouts: DPO, GRPO (SEEDS="0 1"), an hour
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
 # make bench-train        the recipe beside TRL's defaults on two cores: speed at the same loss (about five minutes)
 # make bench-train-kills  a training killed ten times at random: the same weights and curve? (about four minutes)
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
+.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-rollouts bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -69,6 +70,9 @@ bench-soak: setup
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
+
+bench-rollouts: setup
+	@PYTHONPATH=. $(BIN)/python scripts/learn_from_rollouts.py $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-link: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_link.py
