@@ -1,4 +1,4 @@
-"""What `make bench-train` says of its runs: the ratio, whether the losses are the same, and what it need not run again."""
+"""What `make bench-train` says of its runs: the ratio, whether losses are the same, and what it need not run again."""
 
 from pathlib import Path
 
