@@ -16,6 +16,11 @@ from results.model_card import CARD, check_name
 
 LEFT = (
     "training_args.bin",
+    "trainer_state.json",
+    "run.json",
+    "whole.json",
+    "curve.json",
+    "partial",
     "checkpoint-*",
     ".pruned-*",
     "optimizer*",

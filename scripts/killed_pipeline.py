@@ -47,6 +47,7 @@ from tests.stand_ins.kaggle import Kaggle
 from tests.stand_ins.teacher_rules import teacher
 
 FAULTS = {"429": 0.05, "500": 0.05, "hang": 0.05, "cut JSON": 0.05, "wrong schema": 0.05}
+WAYS: dict[str, dict[str, float]] = {"sound": {}, "faults": FAULTS}
 KAGGLE_FAULTS = ("429:1", "drop:2000")
 SHARES = {MAIN: 0.4, "worker": 0.4, "evaluation": 0.15, "download": 0.05}
 ASKING = frozenset({"edu_score", "extract", "ask", "verify"})
@@ -122,7 +123,12 @@ class Study:
 
     @cached_property
     def undisturbed(self) -> Outcome:
-        """The run that nobody disturbs. Raises RuntimeError where it fails or the provider's count is not the run's."""
+        """The run that nobody disturbs; one that is there already is taken.
+
+        Raises RuntimeError where it fails, or the provider's count is not the run's.
+        """
+        if (self.folder / "undisturbed" / "dataset").exists():
+            return outcome_of(self.folder / "undisturbed")
         with provider(self.made, {}) as there:
             status, said = self.run("undisturbed", there)
             if status != 0:
@@ -143,7 +149,7 @@ class Study:
         wanted = self.undisturbed
         while report.kills.total() < kills and not report.faults:
             report.runs += 1
-            name = f"{way.replace(' ', '-')}-{report.runs}"
+            name = f"{way}-{report.runs}"
             with provider(self.made, faults, self.seed + report.runs) as there:
                 self._one(name, there, kills - report.kills.total(), draw, report)
                 if not report.faults:
@@ -157,14 +163,14 @@ class Study:
 
         def moment(process: Process) -> None:
             """At some time, after some replies of the provider, or some time after the next stage was begun."""
-            kind = draw.choices(("time", "replies", "stage"), (0.3, 0.4, 0.3))[0]
+            kind = draw.choices(("time", "replies", "stage"), (0.25, 0.5, 0.25))[0]
             if kind == "replies":
-                until = there.paid.replies + there.paid.turns + draw.randint(1, 12)
+                until = there.paid.replies + there.paid.turns + draw.randint(1, 6)
                 wait_until(process, lambda: there.paid.replies + there.paid.turns >= until, 90)
             elif kind == "stage":
                 now = _stage(run)
                 wait_until(process, lambda: _stage(run) != now, 90)
-            wait_until(process, lambda: False, draw.uniform(0, 0.4 if kind == "replies" else 8))
+            wait_until(process, lambda: False, draw.uniform(0, 0.4 if kind == "replies" else 6))
 
         def choose(process: Process) -> tuple[str, int]:
             who, pid = chosen(process)
@@ -340,8 +346,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="each way (default %(default)s)")
     parser.add_argument("--seed", type=int, help="of the moments and the faults (default: drawn, and printed)")
+    parser.add_argument("--way", choices=WAYS, help="only this way (default: both)")
     parser.add_argument("--small", action="store_true", help="few notebooks, no solvers")
-    parser.add_argument("--keep", type=Path, help="a folder that does not exist, for the runs; they are kept")
+    parser.add_argument("--keep", type=Path, help="a folder for the runs, which are kept; an undisturbed one is taken")
     parser.add_argument("--output", type=Path, default=ROOT / "results/runs/bench/pipeline-kills.json")
     given = parser.parse_args()
     seed = random.randrange(1 << 30) if given.seed is None else given.seed
@@ -349,7 +356,7 @@ def main() -> None:
     console.print(f"seed {seed}")
     with tempfile.TemporaryDirectory(prefix="killed-pipeline-") as temporary:
         folder = given.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=given.keep is None)
+        folder.mkdir(parents=True, exist_ok=True)
         study = Study(folder.resolve(), seed, SMALL if given.small else {})
         began = time.monotonic()
         found: dict[str, Any] = {
@@ -359,7 +366,7 @@ def main() -> None:
             "ways": [],
         }
         console.print(f"undisturbed: {found}")
-        for way, faults in (("sound endpoint", {}), ("endpoint with faults", FAULTS)):
+        for way, faults in WAYS.items() if given.way is None else [(given.way, WAYS[given.way])]:
             report = study.killed(way, given.kills, faults, console)
             found["ways"].append(report.as_json())
             _write(given.output, found)

@@ -1,8 +1,8 @@
 """The work of an ablation as jobs (`harness/jobs.py`): what is prepared, trained and scored, each a child process.
 
-A training whose process was killed goes on from its last checkpoint that holds the optimizer's state; where there is
-none it starts anew, and what was scored of it is scored anew. A scoring goes on from its log. What is noted as done is
-not done again.
+A training whose process was killed is started again, and the recipe goes on from its last checkpoint that holds the
+optimizer's state; where there is none it starts anew, and what was scored of it is scored anew. A scoring goes on
+from its log. What is noted as done is not done again.
 """
 
 from __future__ import annotations
@@ -122,10 +122,9 @@ class Work:
             self._start_anew(training)
         begun = resumable[-1].epoch if resumable else 0.0
         self.state.note(training.name, "begun", {"at": time.time(), "epoch": begun})
-        more = ["--resume_from_checkpoint", str(resumable[-1].folder)] if resumable else []
         return Child(
             training.name,
-            training_command(training, self.settings, more),
+            training_command(training, self.settings),
             self.output_of(training),
             self.environment(),
             done=partial(epochs_done, self.output_of(training)),
@@ -221,7 +220,7 @@ def steps_of(group: Mapping[str, Step], settings: Settings) -> list[tuple[str, S
     ]
 
 
-def training_command(training: Training, settings: Settings, more: list[str] | None = None) -> list[str]:
+def training_command(training: Training, settings: Settings) -> list[str]:
     """The `accelerate launch` of a training."""
     launch = {
         key: str(from_here(str(value))) if key == "config_file" else value for key, value in settings.launch.items()
@@ -229,7 +228,7 @@ def training_command(training: Training, settings: Settings, more: list[str] | N
     config = ["--config", str(from_here(training.config))] if training.config else []
     flags = flag_words(training.flags)
     command = [*LAUNCH, *flag_words(launch), str(from_here(settings.recipe)), *config, *flags]
-    return [*command, "--output_dir", str(training.folder), "--disable_tqdm", "true", *(more or [])]
+    return [*command, "--output_dir", str(training.folder), "--disable_tqdm", "true"]
 
 
 def step_command(text: str) -> list[str]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import yaml
 from recipes.tiny import make_tiny_model
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 600
+PATIENCE_S = 1800
 
 pytestmark = pytest.mark.slow
 
@@ -90,18 +91,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = write_settings(folder)
     of_wandb = {name: str(folder / "of-wandb") for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")}
     study = {"DABSTEP_STUDY": "killed-or-not", "WANDB_MODE": "offline", "WANDB_DIR": str(folder), **of_wandb}
-    processes = [
-        subprocess.Popen(
-            command(settings, option),
-            cwd=ROOT,
-            env={**os.environ, **study},
-            stdout=(folder / f"{option}.out").open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for option in ("--train-only", "--watch")
-    ]
-    for process, option in zip(processes, ("--train-only", "--watch"), strict=True):
-        assert process.wait(PATIENCE_S) == 0, (folder / f"{option}.out").read_text()[-3000:]
+    with ExitStack() as files:
+        outputs = {option: folder / f"{option}.out" for option in ("--train-only", "--watch")}
+        processes = {
+            option: subprocess.Popen(
+                command(settings, option),
+                cwd=ROOT,
+                env={**os.environ, **study},
+                stdout=files.enter_context(output.open("w")),
+                stderr=subprocess.STDOUT,
+            )
+            for option, output in outputs.items()
+        }
+        for option, process in processes.items():
+            assert process.wait(PATIENCE_S) == 0, outputs[option].read_text()[-3000:]
     return folder
 
 
