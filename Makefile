@@ -2,11 +2,15 @@
 # make test    style, types and tests (offline)
 # make slow    tests that are right but slow: kill tests, the browser, the demo
 # make pipeline-demo     notebooks to checked questions: a small real corpus, a stand-in for the models (minutes)
+# make ablation   the tiny model after 0, 1, 2, 3, 5 and 7 epochs, three seeds: table, plot, verdicts (an hour)
 # make check   style and types only
 # make battery hostile cells in real kernels, as this user and, where this is root, as an ordinary one
+# make bench-kernel       how fast kernels start and answer, beside ipykernel, Inspect's python() and smolagents (four minutes)
+# make bench-sample       what a sample of three cells costs beyond Inspect itself, with a profile (two minutes)
 # make bench-soak         2,000 cells over 200 kernels, 1 in 20 hostile: does the host leak?
 # make bench-killed-run   450 questions, the run killed five times and resumed (about three minutes)
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
+# make bench-pipeline-kills   the whole pipeline killed 50 times, twice: nothing lost, nothing paid twice (half an hour)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
 # make bench-rollouts     what a half-taught tiny model learns from its own rollouts: DPO, GRPO (SEEDS="0 1"), an hour
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
@@ -22,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench-demo bench-killed-run bench-calls bench-gate bench-link bench-pipeline bench-rollouts bench-soak bench-train bench-train-gpu bench-train-kills battery pipeline-demo clean
+.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-pipeline-kills bench-rollouts bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -40,6 +44,9 @@ demo: setup
 
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+ablation: setup
+	@$(BIN)/python recipes/ablate.py recipes/configs/epochs-tiny.yaml
 
 check: setup
 	@$(BIN)/ruff check .
@@ -65,11 +72,20 @@ battery: setup
 	@$(BIN)/python -m harness.kernel.battery
 	@if [ $$(id -u) = 0 ]; then scripts/as-ordinary-user $(BIN)/python -m harness.kernel.battery; fi
 
+bench-kernel: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_kernel.py
+
+bench-sample: setup
+	@PYTHONPATH=. $(BIN)/python scripts/bench_sample.py
+
 bench-soak: setup
 	@PYTHONPATH=. $(BIN)/python scripts/soak_kernels.py
 
 bench-pipeline: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py $(if $(SMALL),--small)
+
+bench-pipeline-kills: setup
+	@$(BIN)/python -m scripts.killed_pipeline $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench-rollouts: setup
 	@PYTHONPATH=. $(BIN)/python scripts/learn_from_rollouts.py $(if $(SEEDS),--seeds $(SEEDS))

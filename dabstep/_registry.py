@@ -21,6 +21,7 @@ from inspect_ai.solver import Solver, solver
 import dabstep.study_runs  # noqa: F401  # its hook
 import harness.agent
 import harness.kernel.bwrap_sandbox
+import harness.kernel.docker_sandbox
 import harness.kernel.e2b_sandbox
 import harness.models.checkpoint
 import harness.models.replay

@@ -19,6 +19,7 @@
     dabstep failures LOG...          why questions were not answered right, by reason and family
     dabstep replay LOG               play a log again over fresh kernels: do the cells display the same?
     dabstep record                   rows for the committed ledger
+    dabstep docker-image             the image that dabstep-docker's kernels run in
     dabstep doctor                   what this machine can and cannot do
 
 `dabstep COMMAND --help` says more. A user's mistake ends in one line and exit status 2.
@@ -193,9 +194,24 @@ def register_entry(
         raise _fail(error) from None
 
 
+@app.command("docker-image")
+def docker_image() -> None:
+    """Build the image of dabstep-docker, with the versions of packages that this environment has. Needs the network."""
+    from harness.kernel.docker_engine import build_image, program
+    from harness.kernel.protocol import KernelUnavailable
+
+    try:
+        tag = build_image(program())
+    except KernelUnavailable as error:
+        raise _fail(error) from None
+    typer.echo(
+        f"{tag} is built. Try it: inspect eval dabstep/sandbox_check --model none/none -T sandbox=dabstep-docker"
+    )
+
+
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do: the isolated kernel, the model libraries, a GPU."""
+    """Say what this machine can do: the isolated kernels, the model libraries, a GPU."""
     from dabstep.doctor import findings
 
     broken = False

@@ -6,7 +6,6 @@ While the training runs one scoring runs beside it; when it has ended, two at a 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -34,13 +33,10 @@ CORES = 2
 def train_and_score(places: Places, settings: DemoSettings, progress: Progress) -> list[Scored]:
     """Train in one process; score each epoch's checkpoint in another as soon as it is whole.
 
-    The last one on the other wordings, too. Raises ChildFailed and DemoError.
+    The last one on the other wordings, too. A training that was broken off goes on from its newest checkpoint, to the
+    weights that it would have had anyway, so what was scored stays scored. Raises ChildFailed and DemoError.
     """
     trained = places.model / "trained.json"
-    if not trained.exists():
-        shutil.rmtree(places.model / "trained", ignore_errors=True)
-        for folder in places.root.glob("logs/*-epoch-[1-9]*"):
-            shutil.rmtree(folder)
     trainer = _trainer(places, settings)
     epochs = range(settings.epochs + 1) if settings.score == "each" else (0, settings.epochs)
     wanted = [("held-out", epoch) for epoch in epochs] + [("rephrased", settings.epochs)]

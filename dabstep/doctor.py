@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -29,8 +28,8 @@ def findings() -> Iterator[Finding]:
         yield _package(package, needed=True)
     yield _gpu()
     yield _package("vllm", needed=False)
-    key = "E2B_API_KEY" in os.environ
-    yield Finding("E2B", key, "E2B_API_KEY is set" if key else "E2B_API_KEY is not set (only for the e2b sandbox)")
+    yield asyncio.run(_docker())
+    yield _e2b()
 
 
 async def _kernel() -> Finding:
@@ -46,6 +45,26 @@ async def _kernel() -> Finding:
     finally:
         await kernel.close()
     return Finding("isolated kernel (bwrap)", result.result == "42", f"6 * 7 is {result.text()}", needed=True)
+
+
+async def _docker() -> Finding:
+    from harness.kernel.docker_engine import engine, image_tag
+    from harness.kernel.protocol import KernelUnavailable
+
+    what = "Docker (only for dabstep-docker)"
+    try:
+        await engine()
+    except KernelUnavailable as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, f"the engine answers and has the image {image_tag()}")
+
+
+def _e2b() -> Finding:
+    from harness.kernel.e2b_service import KEY, missing
+
+    reason = missing()
+    detail = reason or f"{KEY} is set; whether it is good is not asked"
+    return Finding("E2B (only for dabstep-e2b)", reason is None, detail)
 
 
 def _package(name: str, needed: bool) -> Finding:

@@ -34,7 +34,7 @@ class Job:
     Attributes:
         name: What it is called.
         child: Gives the child to start; None while it cannot start yet. Raises ChildFailed where it never will.
-        ended: Called when the child has ended well.
+        ended: Called when the child has ended well. Raises ChildFailed where that left nothing that can be used.
         kind: Which slots take it.
     """
 
@@ -114,10 +114,9 @@ class _Loop:
                 del self.running[number]
                 try:
                     child.wait()
+                    job.ended()
                 except ChildFailed as error:
                     self._tell(job, error)
-                else:
-                    job.ended()
 
     def _tell(self, job: Job, error: ChildFailed) -> None:
         if self.failed is None:

@@ -3,6 +3,7 @@
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --dry-run     # arms, commands, a guess of the time
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml               # run it, or go on with it
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --show        # the table of what is scored by now
+    python recipes/ablate.py recipes/configs/epochs-tiny.yaml --record      # its rows into the committed ledger
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --push-to-hub OWNER/NAME      # the best, with its card
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --watch       # on another machine or GPU: only score ...
     python recipes/ablate.py recipes/configs/epochs-tiny.yaml --train-only  # ... what this one trains
@@ -35,13 +36,13 @@ from recipes.ablation.best import best_of, publish_best
 from recipes.ablation.forecast import forecast_of
 from recipes.ablation.outcome import Outcome, comparison_text, outcome_of, table, write_outcome
 from recipes.ablation.plan import Plan, filled, make_plan
-from recipes.ablation.settings import AblationError, Place, Settings, read_settings
+from recipes.ablation.scores import row_of
+from recipes.ablation.settings import Place, Settings, read_settings
 from recipes.ablation.state import State, check_all
 from recipes.ablation.study import log_outcome
-from recipes.ablation.work import Work, step_command, training_command
+from recipes.ablation.work import Work, step_command, steps_of, training_command
 from recipes.command_line import RecipeError
-from results.comparison import ComparisonError
-from results.hub import HubError
+from results.ledger import COMMITTED, record
 from results.provenance import ProvenanceError
 from results.table import duration
 
@@ -60,12 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             best = best_of(plan, state)
             console.print(f"{best.scoring.label}: {best.folder}", markup=False, highlight=False, soft_wrap=True)
             console.print(f"published: {publish_best(best, given.push_to_hub, plan, settings, state, given.private)}")
+        elif given.record:
+            rows = [row for name in plan.scorings if (row := row_of(state, name)[0]) is not None]
+            console.print(f"{len(record(rows))} rows recorded in {COMMITTED}, of {len(rows)} that are scored")
         elif given.show:
             show(outcome_of(plan, state, settings), console)
         elif not run(plan, settings, state, console, train=not given.watch, score=not given.train_only):
             raise SystemExit(1)
-    except (AblationError, ComparisonError, HubError, ProvenanceError, ChildFailed) as error:
+    except (ValueError, ProvenanceError, ChildFailed) as error:  # a user's mistakes are ValueErrors here, each by name
         raise RecipeError(str(error)) from None
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on")
+        raise SystemExit(130) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print arms, commands and a guess of the time")
     what.add_argument("--show", action="store_true", help="print the table of what is scored by now")
+    what.add_argument("--record", action="store_true", help=f"copy its rows to the committed ledger, {COMMITTED}")
     what.add_argument("--watch", action="store_true", help="train nothing; score checkpoints as they appear")
     what.add_argument(
         "--push-to-hub", metavar="OWNER/NAME", help="upload the best model, with a card of the whole table"
@@ -188,9 +196,8 @@ def dry_run(plan: Plan, settings: Settings, state: State, console: Console) -> N
     for name, arm in settings.arms.items():
         own = ", ".join(f"{key}={value}" for key, value in arm.train.items())
         say(f"  {name}: {own or 'as all'}; scored: {arm.score}")
-    for step in (step for group in settings.prepare for step in group.values()):
-        for seed in settings.seeds if "{seed}" in step.run + step.makes else [None]:
-            say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
+    for _, step, seed in (step for group in settings.prepare for step in steps_of(group, settings)):
+        say(f"$ {shown(step_command(filled(step.run, settings, seed)))}")
     for training in plan.trainings.values():
         if training.ours:
             done = "(done) " if state.noted(training.name, "trained") else ""

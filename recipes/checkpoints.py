@@ -122,12 +122,13 @@ def newest_whole(output: Path) -> tuple[Path | None, dict[str, str]]:
     return None, passed_over
 
 
-def checkpoint_to_go_on_from(output: Path, asked: str | None) -> str | None:
+def checkpoint_to_go_on_from(output: Path, asked: str | None, say: bool = True) -> str | None:
     """The checkpoint's folder, None where the run begins; what is passed over is said.
 
     Args:
         output: The run's folder.
         asked: A checkpoint's folder; None, "newest" or "true": the newest whole one of `output`.
+        say: Whether to print what is gone on from, and what is passed over.
 
     Raises RecipeError for a checkpoint that was asked for by name and is torn, or of a run that is another's.
     """
@@ -141,10 +142,10 @@ def checkpoint_to_go_on_from(output: Path, asked: str | None) -> str | None:
             raise RecipeError(f"{asked} is of a run with other settings or data than these: see {theirs} and {ours}.")
         return asked
     newest, passed_over = newest_whole(output)
-    for name, reason in passed_over.items():
-        print(f"passed over {output / name}: {reason}")
-    if newest is not None:
-        print(f"going on from {newest}")
+    if say:
+        for name, reason in passed_over.items():
+            print(f"passed over {output / name}: {reason}")
+        print(f"going on from {newest}" if newest is not None else "beginning anew: no checkpoint to go on from")
     return None if newest is None else str(newest)
 
 

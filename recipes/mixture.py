@@ -236,7 +236,7 @@ def _account(source: Source, kept: Dataset, dropped: Counter[str], read: int, dr
 
 
 def _from_text(text: str, variant: str | None) -> list[Source]:
-    if Path(text).expanduser().exists():
+    if text and Path(text).expanduser().exists():
         return [Source(Path(text).expanduser(), None, variant)]
     sources = []
     for part in filter(None, (part.strip() for part in text.split(","))):

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.children import shown
 from recipes.command_line import RecipeError
 from recipes.study_run import ROWS
 from results.hub import HubError
 from results.model_card import Trained, TrainingData, check_name, write_model_card
-from results.provenance import code_commit
+from results.provenance import ROOT, ProvenanceError, code_commit
 from results.publishing import publish
+
+OF_THE_UPLOAD = ("--push_to_hub",)
 
 
 @dataclass(frozen=True)
@@ -56,39 +58,47 @@ class Publisher:
         if self.repository is None or not trainer.is_world_process_zero():
             return
         folder = Path(trainer.args.output_dir)
-        trained = Trained(
-            base_model=base_model,
-            method=Path(sys.argv[0]).stem,
-            commands=(command_typed(),),
-            data=tuple(training_data(recipe.get("training_set"))),
-            commit=code_commit(),
-        )
         try:
+            trained = Trained(
+                base_model=base_model,
+                method=Path(sys.argv[0]).stem,
+                commands=(command_typed(),),
+                data=tuple(training_data(recipe.get("training_set"))),
+                commit=code_commit(),
+            )
             write_model_card(folder, self.repository, trained)
             address = publish(folder, self.repository, private=self.private, token=self.token, revision=self.revision)
-        except HubError as error:
+        except (HubError, ProvenanceError) as error:
             raise RecipeError(f"the model is whole in {folder}, but {error}") from None
         print(f"published: {address}")
 
 
 def command_typed() -> str:
-    """This process's command, as one would type it; a token in it is left out."""
-    words, secret = [], False
+    """This process's command as others can type it: without what is of the upload (a token, too) or of this machine."""
+    words, dropped = [], False
     for word in sys.argv[1:]:
-        if secret or word.startswith("--hub_token="):
-            secret = False
-            continue
-        secret = word == "--hub_token"
-        words += [] if secret else [word]
-    script = Path(sys.argv[0])
-    return shown(["python", str(Path("recipes") / script.name), *words]).replace("python ", "accelerate launch ", 1)
+        flag = word.startswith("--")
+        if flag:
+            dropped = word.partition("=")[0] in OF_THE_UPLOAD or word.startswith("--hub_")
+        words += [] if dropped else [word]
+    return launch_command([f"recipes/{Path(sys.argv[0]).name}", *words])
+
+
+def launch_command(words: Sequence[str]) -> str:
+    """An `accelerate launch` of these words; of a path on this machine its last part is kept, or `recipes/...`."""
+    shown = []
+    for word in words:
+        path = Path(word)
+        if path.is_absolute():
+            word = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT / "recipes") else path.name
+        shown.append(word)
+    return "accelerate launch " + shlex.join(shown)
 
 
 def training_data(given: object) -> list[TrainingData]:
     """What a card says of the training sets: one folder or file, or several with their weights (`a=1,b=2`)."""
     found = []
-    for part in str(given or "").split(","):
-        name = part.strip()
+    for name in filter(None, (part.strip() for part in str(given or "").split(","))):
         path = Path(name if Path(name).exists() else name.rpartition("=")[0] or name)
         rows = next((path / each for each in ROWS if (path / each).is_file()), path)
         if rows.is_file():
@@ -97,6 +107,8 @@ def training_data(given: object) -> list[TrainingData]:
             shards = sorted((path / "data").glob("*.parquet"))
             names = "".join(f"{shard.name} {_sha256(shard)}\n" for shard in shards)
             found.append(TrainingData(path.name, hashlib.sha256(names.encode()).hexdigest()))
+        else:
+            found.append(TrainingData(path.name, "not on this machine"))
     return found
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from trl import ModelConfig, SFTConfig, SFTTrainer
 
+    from recipes.trainer import RecipeTrainer
+
 
 @dataclass
 class RecipeArguments:
@@ -73,7 +75,7 @@ def parse(arguments: list[str] | None = None) -> tuple[RecipeArguments, SFTConfi
 
 def make_trainer(
     recipe: RecipeArguments, args: SFTConfig, model_config: ModelConfig, model: PreTrainedModel | None = None
-) -> SFTTrainer:
+) -> RecipeTrainer:
     """The trainer of this run, ready to train. `model` takes the named one's place; the tokenizer stays that one's."""
     import torch
     from transformers import AutoTokenizer
@@ -104,7 +106,6 @@ def make_trainer(
     )
     if args.process_index == 0:
         print("\n".join(account.lines()))
-        account.write(Path(args.output_dir or "."))
     if model is None:
         args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
     trainer = RecipeTrainer(
@@ -115,6 +116,7 @@ def make_trainer(
         quantization_config=quantization(model_config) if model is None else None,
         peft_config=get_peft_config(model_config),
     )
+    trainer.account = account
     trainer.neftune_noise_alpha = alpha_for(args.neftune_noise_alpha, trainer)
     if recipe.optimizer == "muon":
         use_muon(trainer, recipe.matrix_learning_rate)
@@ -134,17 +136,20 @@ def use_muon(trainer: SFTTrainer, matrix_learning_rate: float) -> None:
     )
 
 
-def where_to_go_on(trainer: SFTTrainer, recipe: RecipeArguments, model_config: ModelConfig) -> str | None:
-    """The checkpoint that this run goes on from, None where it begins.
+def where_to_go_on(trainer: RecipeTrainer, recipe: RecipeArguments, model_config: ModelConfig) -> str | None:
+    """The checkpoint that this run goes on from, None where it begins; the account of its rows is put beside it.
 
     Raises RecipeError where the output folder belongs to another run.
     """
     args = trainer.args
-    output = Path(args.output_dir)
+    output = Path(str(args.output_dir))
     settings = settings_of(recipe, args, model_settings(model_config), trainer.train_dataset)
     if trainer.is_world_process_zero():
         claim(output, settings)
-    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint)
+        if trainer.account is not None:
+            trainer.account.write(output)
+    trainer.accelerator.wait_for_everyone()
+    return checkpoint_to_go_on_from(output, args.resume_from_checkpoint, say=trainer.is_world_process_zero())
 
 
 def model_settings(model_config: ModelConfig) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def main() -> None:
     args.resume_from_checkpoint = where_to_go_on(trainer, recipe, model_config)
     run = study_run.attach(trainer, asdict(recipe), str(model_config.model_name_or_path))
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    save_final(trainer, Path(args.output_dir))
+    save_final(trainer, Path(str(args.output_dir)))
     publisher.publish(trainer, asdict(recipe), str(model_config.model_name_or_path))
     if run is not None:
         run.finish()

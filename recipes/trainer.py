@@ -7,18 +7,24 @@ Packing, padding-free batches, attention kernels and fused optimizers are TRL's 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trl import SFTTrainer
 
 from recipes.supervised_head import use_supervised_head
 from recipes.whole_checkpoints import WholeCheckpoints
 
+if TYPE_CHECKING:
+    from recipes.mixture import Account
 
-class RecipeTrainer(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer, quicker on a CPU and resumable at any step."""
+
+class RecipeTrainer(WholeCheckpoints, SFTTrainer):
+    """SFTTrainer, quicker on a CPU and resumable at any step. `account`: what became of every row that was read."""
+
+    account: Account | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        model: Any = self.model
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.supervised_head = use_supervised_head(model)

@@ -63,6 +63,12 @@ class WholeCheckpoints(Base):
             publish(partial, final)
             self._forget_old_ones(output)
         self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(final))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._writing:  # else it is uploaded when it has its name: an upload in the background takes a while
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def _forget_old_ones(self, output: Path) -> None:
         """Keep `save_total_limit` checkpoints and the best one: only now is the new one among them."""
@@ -102,7 +108,7 @@ class WholeCheckpoints(Base):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """An order of the rows that depends on seed and epoch only, grouped by length where that is asked for."""
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         strategy = str(getattr(self.args.train_sampling_strategy, "value", self.args.train_sampling_strategy))
         if not hasattr(rows, "__len__") or strategy not in ("random", "group_by_length"):
             return super()._get_train_sampler(train_dataset)
@@ -113,7 +119,7 @@ class WholeCheckpoints(Base):
         return self._order
 
 
-class _GoesOn(TrainerCallback):  # type: ignore[misc]
+class _GoesOn(TrainerCallback):
     """Tells the trainer where a training begins and which epoch it is in."""
 
     def __init__(self, trainer: WholeCheckpoints) -> None:

@@ -59,7 +59,15 @@ def draw_forest(rows: Sequence[Row], title: str = "Answered right, 95% interval"
             zorder=2,
         )
         figures = f"{row.share.k}/{row.share.n}"
-        axes.annotate(figures, (100 * value, place), (0, 6), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(
+            figures,
+            (100 * value, place),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=ink["text"],
+        )
     axes.set_yticks(range(len(rows)), [fill(row.label, LABEL_WIDTH) for row in reversed(rows)], color=ink["text"])
     axes.set_ylim(-0.7, len(rows) - 0.4)
     axes.set_xlim(-3, 103)

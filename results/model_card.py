@@ -67,7 +67,7 @@ def write_model_card(
     path = folder / CARD
     text = path.read_text(encoding="utf-8") if path.is_file() and trained is None else ""
     if not text:
-        text = "\n".join(_body(repository, trained)) + "\n"
+        text = "\n".join(["---", "library_name: transformers", "---\n", *_body(repository, trained)]) + "\n"
     section = card_section(shown, more) if shown else card_section_without_scores(repository)
     text = _with_metadata(with_section(text, section, path), repository, trained, shown, path)
     write_whole(path, text)
@@ -92,8 +92,8 @@ def card_section_without_scores(repository: str) -> str:
     from results.hub import BEGIN, END
 
     lines = ["## Results as a notebook agent\n", "Not scored yet. To score it, and to put the table here:\n", "```"]
-    lines += [f"inspect eval dabstep/dabstep_easy --model checkpoint/{repository} --log-dir logs/easy"]
-    lines += [f"dabstep card logs/easy/*.eval --output {CARD} --push-to-hub {repository}", "```"]
+    lines += [f"inspect eval dabstep/dabstep_dev --model checkpoint/{repository} --log-dir logs/dev"]
+    lines += [f"dabstep card logs/dev/*.eval --output FOLDER/{CARD} --push-to-hub {repository}", "```"]
     return "\n".join([BEGIN, *lines, END]) + "\n"
 
 

@@ -16,6 +16,11 @@ from results.model_card import CARD, check_name
 
 LEFT = (
     "training_args.bin",
+    "trainer_state.json",
+    "run.json",
+    "whole.json",
+    "curve.json",
+    "partial",
     "checkpoint-*",
     ".pruned-*",
     "optimizer*",
@@ -39,7 +44,7 @@ def publish(
 
     Raises HubError for a folder without model or card, a name the Hub would not take, or an upload that was refused.
     """
-    import httpx
+    import httpx2  # what huggingface_hub speaks through
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -60,6 +65,6 @@ def publish(
         )
     except LocalTokenNotFoundError:
         raise HubError("there is no token of the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise HubError(f"{repository}: could not be uploaded ({' '.join(str(error).split())[:300]}).") from None
     return str(done.repo_url)

@@ -71,7 +71,12 @@ def pooled(label: str, runs: Sequence[Outcomes]) -> Outcomes:
 
 
 def seed_spread(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> SeedSpread | None:
-    """The differences, seed by seed; None where the two do not have the same number of seeds."""
+    """The differences, seed by seed; a run that no seed changes (a base model) is held against each of the other's.
+
+    None where the two have unlike numbers of seeds.
+    """
+    most = max(len(first), len(second))
+    first, second = ([*runs] * most if len(runs) == 1 else [*runs] for runs in (first, second))
     if len(first) != len(second) or not first:
         return None
     differences = tuple(b.share - a.share for a, b in zip(first, second, strict=True))

@@ -1,7 +1,7 @@
 """How fast kernels start and answer, beside what others use for the same: `make bench-kernel`.
 
-    python scripts/bench_kernel.py                       # about four minutes; the machine must be quiet
-    python scripts/bench_kernel.py --rounds 2 --many 4   # whether it runs
+    PYTHONPATH=. python scripts/bench_kernel.py                       # about four minutes; the machine must be quiet
+    PYTHONPATH=. python scripts/bench_kernel.py --rounds 2 --many 4   # whether it runs
 
 In one run on one machine, in rounds that take the contenders of `bench_contenders.py` in changing order, each with a
 new session: the start until pandas is imported, `1 + 1`, then a table of 138,236 rows by 21 columns (made by seed, of

@@ -6,7 +6,7 @@ milliseconds a sample (the event loop is one thread, so samples side by side sti
 this process, and of everything else on the machine, kernels mostly, so other work must rest meanwhile. A sampling
 profile of both then says where this process's time goes. Writes results/runs/bench/sample.json.
 
-    python scripts/bench_sample.py --samples 320 --rounds 5
+    PYTHONPATH=. python scripts/bench_sample.py --samples 320 --rounds 5
 
 It does not measure a model, a cell's own work, or reading a question's files.
 """
@@ -241,11 +241,10 @@ def _line(figures: dict[str, float]) -> str:
 
 def report(found: dict[str, Any], console: Console) -> None:
     """Both tables."""
-    table = Table(
-        "ms a sample", "wall", "CPU of this process", "CPU of others", title=f"{found['side_by_side']} at once"
-    )
+    columns = ("wall", "CPU of this process", "its wait for a CPU", "CPU of all others")
+    table = Table("ms a sample", *columns, title=f"{found['side_by_side']} at once")
     for name, title in (("idle", "tools that do nothing, no sandbox"), ("kernels", "bwrap kernels, 3 cells")):
-        table.add_row(title, *(f"{found[name][figure]:.1f}" for figure in ("wall_ms", "own_cpu_ms", "other_cpu_ms")))
+        table.add_row(title, *(f"{value:.1f}" for value in found[name].values()))
     console.print(table)
     above = found["above_ms"]
     console.print(

@@ -6,14 +6,16 @@ The same rows of rule worlds, the same tiny models, rates and batches, by turns 
 Each seed draws a model and an order. Speed is non-padding tokens a second of CPU time, from the first step to the last,
 so that what else runs on the machine matters little. Equal is what both end at: the mean loss of 120 rows that were not
 trained on, by TRL's own evaluation, and the spread of that over the seeds is beside it. Then one gain after the other,
-one epoch each. Writes results/runs/bench/train.json and ends with exit status 1 where ours is not 2.2 times as fast at
-the same loss. Data are made once (about a minute) under results/runs/bench/train.
+one epoch of 160 rows each. Writes results/runs/bench/train.json and ends with exit status 1 where ours is not 2.2 times
+as fast at the same loss. Data are made once (about a minute) under results/runs/bench/train;
+broken off, it goes on with the runs that are still to come.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -21,12 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 from rich.progress import track
@@ -34,7 +39,7 @@ from rich.table import Table
 
 PLACE = Path("results/runs/bench/train")
 WANTED = 2.2
-HELD_BACK = 120
+HELD_BACK, GAINS_ROWS = 120, 160
 
 LEARNING: dict[str, Any] = {
     "learning_rate": 0.005,
@@ -45,6 +50,10 @@ LEARNING: dict[str, Any] = {
 }
 """What is learned, the same for both: TRL's own rate of 2e-5 is for a model that knows something already."""
 
+QUIET: dict[str, Any] = {
+    **{"max_length": 512, "use_cpu": True, "report_to": "none"},
+    **{"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True},
+}
 PLAIN: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False}
 OURS = PLAIN | {"train_sampling_strategy": "group_by_length"}
 GAINS: dict[str, tuple[bool, dict[str, Any], str]] = {
@@ -78,11 +87,29 @@ class Run:
         return self.tokens / self.cpu_s
 
 
+class Kept:
+    """The runs of a benchmark that was broken off: what is measured already is not measured again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text().splitlines() if file.exists() else []
+        self.runs = {line.rpartition("\t")[0]: Run(**json.loads(line.rpartition("\t")[2])) for line in lines}
+
+    def run(self, key: str, measure: Callable[[], Run]) -> Run:
+        """The run of that key, measured now where it is not kept."""
+        if key not in self.runs:
+            self.runs[key] = measure()
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a") as file:
+                file.write(f"{key}\t{json.dumps(asdict(self.runs[key]))}\n")
+        return self.runs[key]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training_set", type=Path, help="a folder with rows.jsonl; made where none is given")
-    parser.add_argument("--rows", type=int, default=480, help="rows to train on")
+    parser.add_argument("--rows", type=int, default=320, help="rows to train on")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--no-gains", action="store_true", help="leave out the table of one gain after the other")
@@ -92,13 +119,18 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    bench = Bench(arguments.training_set or made_rows(arguments.rows + HELD_BACK), arguments.rows, arguments.epochs)
+    kept = Kept(arguments.output.with_suffix(".begun.jsonl"))
+    rows = arguments.training_set or made_rows(arguments.rows + HELD_BACK)
+    bench = Bench(rows, arguments.rows, arguments.epochs, kept)
     turns = [(who, seed) for seed in range(arguments.seeds) for who in (("TRL", "ours"), ("ours", "TRL"))[seed % 2]]
     runs = [bench.by_turns(who, seed) for who, seed in track(turns, "training by turns", console=console)]
     gains = {} if arguments.no_gains else bench.gains()
     result = summary(runs, gains)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1))
+    unfinished = arguments.output.with_suffix(".partial")
+    unfinished.write_text(json.dumps(result, indent=1))
+    unfinished.replace(arguments.output)
+    kept.file.unlink(missing_ok=True)
     show(result)
     console.print(f"written: {arguments.output}")
     sys.exit(0 if result["as fast as wanted"] and result["same loss"] else 1)
@@ -128,7 +160,7 @@ def made_rows(count: int) -> Path:
 class Bench:
     """Rows, and models made of a seed, ready to be trained in any way."""
 
-    def __init__(self, training_set: Path, rows: int, epochs: float) -> None:
+    def __init__(self, training_set: Path, rows: int, epochs: float, kept: Kept) -> None:
         from datasets import disable_progress_bars
         from transformers.utils import logging
 
@@ -144,6 +176,7 @@ class Bench:
             )
         self.rows, self.held_back, self.epochs = found[:rows], found[rows : rows + HELD_BACK], epochs
         self.folder = Path(tempfile.mkdtemp(prefix="bench-train-"))
+        self.kept, self.of = kept, f"{training_set.resolve()} {rows} rows {epochs} epochs"
 
     def model(self, seed: int) -> Path:
         """An untrained model of this seed."""
@@ -156,18 +189,36 @@ class Bench:
 
     def by_turns(self, who: str, seed: int) -> Run:
         """One training of TRL's or ours."""
-        return self.train(who, seed, who == "ours", OURS if who == "ours" else {}, "", self.epochs)
+        ours = who == "ours"
+        return self.kept.run(
+            f"{self.of}, {who}, seed {seed}",
+            lambda: self.train(who, seed, ours, OURS if ours else {}, "", self.epochs),
+        )
 
     def gains(self) -> dict[str, float]:
         """Tokens a CPU second of every row of GAINS, the best of two epochs by turns."""
         speeds: dict[str, float] = {}
-        turns = [name for _ in range(2) for name in GAINS]
-        for name in track(turns, "one gain after the other", console=console):
-            quick, settings, how = GAINS[name]
-            speeds[name] = max(speeds.get(name, 0.0), self.train(name, 0, quick, settings, how, 1).speed)
+        turns = [(turn, name) for turn in range(2) for name in GAINS]
+        for turn, name in track(turns, "one gain after the other", console=console):
+            run = self.kept.run(f"{self.of}, {name}, turn {turn}", partial(self.gain, name))
+            speeds[name] = max(speeds.get(name, 0.0), run.speed)
         return speeds
 
-    def train(self, who: str, seed: int, quick: bool, settings: dict[str, Any], how: str, epochs: float) -> Run:
+    def gain(self, name: str) -> Run:
+        """One epoch of a row of GAINS."""
+        quick, settings, how = GAINS[name]
+        return self.train(name, 0, quick, settings, how, 1, rows=GAINS_ROWS)
+
+    def train(
+        self,
+        who: str,
+        seed: int,
+        quick: bool,
+        settings: dict[str, Any],
+        how: str,
+        epochs: float,
+        rows: int | None = None,
+    ) -> Run:
         """Train and evaluate once.
 
         Args:
@@ -177,6 +228,7 @@ class Bench:
             settings: TRL's, where they differ from its defaults; `batch` is rows a step (8).
             how: "", or "documents" for that attention, or "muon".
             epochs: How often each row is seen.
+            rows: How many; None: all.
         """
         from datasets import Dataset
         from transformers import AutoTokenizer
@@ -194,8 +246,7 @@ class Bench:
             per_device_train_batch_size=batch,
             num_train_epochs=epochs,
             seed=seed,
-            **{"max_length": 512, "use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True},
-            **{"logging_strategy": "no", **LEARNING} | given,
+            **QUIET | LEARNING | given,
             model_init_kwargs={"dtype": "float32", "attn_implementation": "documents" if how == "documents" else None},
         )
         clock = _clock()
@@ -212,7 +263,7 @@ class Bench:
             use_muon(trainer, 0.02)
         tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
         trainer.train()
-        return Run(who, seed, round(tokens * epochs), clock.spent_s, self.loss(trainer))
+        return Run(who, seed, round(tokens * epochs), clock.spent_s, self.loss(trainer) if rows is None else math.nan)
 
     def loss(self, trainer: Any) -> float:
         """Mean loss a supervised token of the rows held back, by TRL's own evaluation in fp32."""
@@ -228,7 +279,7 @@ class Bench:
                 assistant_only_loss=True,
                 per_device_eval_batch_size=HELD_BACK,
                 **PLAIN,
-                **{"max_length": 512, "use_cpu": True, "report_to": "none", "disable_tqdm": True},
+                **QUIET,
             ),
             train_dataset=held_back,
             processing_class=trainer.processing_class,
@@ -289,7 +340,7 @@ def show(result: dict[str, Any]) -> None:
     apart = result["ours minus TRL's"]
     console.print(f"loss: ours minus TRL's {apart:+.3f}, {verdict} TRL's spread over seeds")
     if result["gains, tokens a CPU second"]:
-        steps = Table("one gain after the other (best of two epochs)", "tokens a CPU second", "times")
+        steps = Table("one gain after the other (best of two)", "tokens a CPU second", "times")
         first = next(iter(result["gains, tokens a CPU second"].values()))
         for name, speed in result["gains, tokens a CPU second"].items():
             steps.add_row(name, f"{speed:,.0f}", f"{speed / first:.2f}")

@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,13 @@ from tests.stand_ins.kaggle import Kaggle
 from tests.stand_ins.teacher_rules import teacher
 
 FAULTS = {"429": 0.05, "500": 0.05, "hang": 0.05, "cut JSON": 0.05, "wrong schema": 0.05}
+WAYS: dict[str, dict[str, float]] = {"sound": {}, "faults": FAULTS}
 KAGGLE_FAULTS = ("429:1", "drop:2000")
 SHARES = {MAIN: 0.4, "worker": 0.4, "evaluation": 0.15, "download": 0.05}
 ASKING = frozenset({"edu_score", "extract", "ask", "verify"})
 EVALUATING = frozenset({"verify", "trace"})
 WORKERS, AT_ONCE, SAMPLES = 2, 4, 2
-LATENCY_S, TRY_S = 0.2, 20
+LATENCY_S, TRY_S = 0.2, 30
 USABLE_OR_NOT = ("answered", "cut off", "wrong schema", "no JSON", "empty reply")
 """Outcomes of tries in the ledger that had a reply, which was paid."""
 
@@ -96,9 +97,15 @@ class Report:
     in_flight: Paid = field(default_factory=Paid)
     provider: Counter[str] = field(default_factory=Counter)
     downloads: Counter[str] = field(default_factory=Counter)
+    most_turns: int = 0
     other_messages: int = 0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        plain = {name: vars(value) if isinstance(value, Paid) else value for name, value in vars(self).items()}
+        return plain | {"kills_in_all": self.kills.total(), "seconds": round(self.seconds, 1)}
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,12 @@ class Study:
 
     @cached_property
     def undisturbed(self) -> Outcome:
-        """The run that nobody disturbs. Raises RuntimeError where it fails or the provider's count is not the run's."""
+        """The run that nobody disturbs; one that is there already is taken.
+
+        Raises RuntimeError where it fails, or the provider's count is not the run's.
+        """
+        if (self.folder / "undisturbed" / "dataset").exists():
+            return outcome_of(self.folder / "undisturbed")
         with provider(self.made, {}) as there:
             status, said = self.run("undisturbed", there)
             if status != 0:
@@ -137,7 +149,7 @@ class Study:
         wanted = self.undisturbed
         while report.kills.total() < kills and not report.faults:
             report.runs += 1
-            name = f"{way.replace(' ', '-')}-{report.runs}"
+            name = f"{way}-{report.runs}"
             with provider(self.made, faults, self.seed + report.runs) as there:
                 self._one(name, there, kills - report.kills.total(), draw, report)
                 if not report.faults:
@@ -150,12 +162,15 @@ class Study:
         chosen = by_chance(draw, SHARES)
 
         def moment(process: Process) -> None:
-            if draw.random() < 0.5:
-                wait_until(process, lambda: False, draw.uniform(0, 8))
-            else:
-                until = there.paid.replies + there.paid.turns + draw.randint(1, 12)
+            """At some time, after some replies of the provider, or some time after the next stage was begun."""
+            kind = draw.choices(("time", "replies", "stage"), (0.25, 0.5, 0.25))[0]
+            if kind == "replies":
+                until = there.paid.replies + there.paid.turns + draw.randint(1, 6)
                 wait_until(process, lambda: there.paid.replies + there.paid.turns >= until, 90)
-                time.sleep(draw.uniform(0, 0.4))
+            elif kind == "stage":
+                now = _stage(run)
+                wait_until(process, lambda: _stage(run) != now, 90)
+            wait_until(process, lambda: False, draw.uniform(0, 0.4 if kind == "replies" else 6))
 
         def choose(process: Process) -> tuple[str, int]:
             who, pid = chosen(process)
@@ -194,7 +209,8 @@ class Study:
         report.faults += [f"left behind: {name}" for name in got.partial]
         report.paid += there.paid
         report.again += there.paid - got.holds
-        report.in_flight = in_flight(report.kills, got.most_turns)
+        report.most_turns = max(report.most_turns, got.most_turns)
+        report.in_flight = in_flight(report.kills, report.most_turns)
         report.provider.update(there.models.counts.kinds)
         report.downloads.update(there.kaggle.asked)
         if report.again.replies > report.in_flight.replies or report.again.turns > report.in_flight.turns:
@@ -330,8 +346,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="each way (default %(default)s)")
     parser.add_argument("--seed", type=int, help="of the moments and the faults (default: drawn, and printed)")
+    parser.add_argument("--way", choices=WAYS, help="only this way (default: both)")
     parser.add_argument("--small", action="store_true", help="few notebooks, no solvers")
-    parser.add_argument("--keep", type=Path, help="a folder that does not exist, for the runs; they are kept")
+    parser.add_argument("--keep", type=Path, help="a folder for the runs, which are kept; an undisturbed one is taken")
     parser.add_argument("--output", type=Path, default=ROOT / "results/runs/bench/pipeline-kills.json")
     given = parser.parse_args()
     seed = random.randrange(1 << 30) if given.seed is None else given.seed
@@ -339,29 +356,30 @@ def main() -> None:
     console.print(f"seed {seed}")
     with tempfile.TemporaryDirectory(prefix="killed-pipeline-") as temporary:
         folder = given.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=given.keep is None)
+        folder.mkdir(parents=True, exist_ok=True)
         study = Study(folder.resolve(), seed, SMALL if given.small else {})
         began = time.monotonic()
-        published = {name: len(rows) for name, rows in study.undisturbed.published.items()}
-        seconds = round(time.monotonic() - began, 1)
-        console.print(f"undisturbed: {seconds} s, {study.undisturbed.holds}, published {published}")
-        reports = [
-            study.killed(way, given.kills, faults, console)
-            for way, faults in (("sound endpoint", {}), ("endpoint with faults", FAULTS))
-        ]
-    found = {
-        "published": published,
-        "undisturbed_s": seconds,
-        "undisturbed_paid": asdict(study.undisturbed.holds),
-        "ways": [asdict(replace(report, seconds=round(report.seconds, 1))) for report in reports],
-    }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    partial = given.output.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.replace(given.output)
+        found: dict[str, Any] = {
+            "published": {name: len(rows) for name, rows in study.undisturbed.published.items()},
+            "undisturbed_s": round(time.monotonic() - began, 1),
+            "undisturbed_paid": vars(study.undisturbed.holds),
+            "ways": [],
+        }
+        console.print(f"undisturbed: {found}")
+        for way, faults in WAYS.items() if given.way is None else [(given.way, WAYS[given.way])]:
+            report = study.killed(way, given.kills, faults, console)
+            found["ways"].append(report.as_json())
+            _write(given.output, found)
     console.print_json(data=found)
-    if any(report.faults for report in reports):
+    if any(way["faults"] for way in found["ways"]):
         sys.exit("not as in an undisturbed run")
+
+
+def _write(path: Path, found: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Does a sandbox hold? Known good cells and the battery of hostile ones, run in whichever sandbox is chosen.
 
     inspect eval tasks/sandbox_check.py --model none/none                            # dabstep-bwrap
-    inspect eval dabstep/sandbox_check --model none/none -T sandbox=dabstep-docker
+    inspect eval dabstep/sandbox_check --model none/none -T sandbox=dabstep-docker   # or dabstep-e2b
 
 Accuracy 1.0 in a log that ended well certifies the sandbox: every cell came out as it must, left a kernel that
-computes, showed no secret of the host and changed nothing there. The log says of each other cell what was wrong. No
-model is called.
+computes, showed no secret of the host and changed nothing there. The log says of each other cell what was wrong, and of
+a cell whose right outcome is another in this sandbox why that is so (`differs`). No model is called.
 
 Task parameters (`-T name=value`):
 
@@ -38,7 +38,7 @@ COMPLAINTS = "complaints"
 @task
 def sandbox_check(sandbox: str = SANDBOX, kinds: str | Sequence[str] | None = None) -> Task:
     """Known good and hostile cells with known outcomes."""
-    cells = _of_kinds(given_names(kinds))
+    cells = _of_kinds(given_names(kinds), sandbox)
     stack = ExitStack()
     stage = stack.enter_context(staged())
     atexit.register(stack.close)
@@ -48,7 +48,7 @@ def sandbox_check(sandbox: str = SANDBOX, kinds: str | Sequence[str] | None = No
             id=cell.id,
             input=cell.code,
             target=" or ".join(cell.status),
-            metadata={"kind": cell.kind},
+            metadata={"kind": cell.kind, **({"differs": cell.differs} if cell.differs else {})},
             sandbox=SandboxEnvironmentSpec(sandbox, config),
         )
         for cell in cells
@@ -64,8 +64,8 @@ def sandbox_check(sandbox: str = SANDBOX, kinds: str | Sequence[str] | None = No
     )
 
 
-def _of_kinds(kinds: Sequence[str]) -> list[BatteryCell]:
-    cells = battery_cells()
+def _of_kinds(kinds: Sequence[str], sandbox: str) -> list[BatteryCell]:
+    cells = battery_cells(sandbox)
     if unknown := set(kinds) - {cell.kind for cell in cells}:
         there = ", ".join(dict.fromkeys(cell.kind for cell in cells))
         raise ArgumentError(f"-T kinds={','.join(sorted(unknown))}: no such cells. There are: {there}.")

@@ -29,12 +29,15 @@ class ContainerNamespace(Namespace):
 
     @classmethod
     async def ready(cls) -> str:
-        """The path of `docker`; the first time, what others left behind is removed. Raises KernelUnavailable."""
-        docker = await engine()
-        if docker != ContainerNamespace._ready:
-            ContainerNamespace._ready = docker
+        """The path of `docker`; the first time it is asked, and what others left behind is removed.
+
+        Raises KernelUnavailable.
+        """
+        if ContainerNamespace._ready is None:
+            docker = await engine()
             await remove_leftovers(docker)
-        return docker
+            ContainerNamespace._ready = docker
+        return ContainerNamespace._ready
 
     @classmethod
     async def _source(cls, limits: Limits) -> Source:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _ask(docker: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _last(said: str) -> str:
-    return (said.strip().splitlines() or ["it said nothing"])[-1].rstrip(".")
+    return (said.strip().splitlines() or ["it said nothing"])[-1].rstrip(".?")
 
 
 def requirements() -> str:
@@ -92,6 +93,7 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
+@cache
 def image_tag() -> str:
     """The image's name; another as soon as anything in it would be another."""
     digest = hashlib.sha256(python_version().encode())

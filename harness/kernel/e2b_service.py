@@ -47,9 +47,7 @@ def missing() -> str | None:
     if find_spec("e2b_code_interpreter") is None:
         return "The E2B SDK is not installed. Install it: pip install 'dabstep[e2b]'"
     if not os.environ.get(KEY):
-        return (
-            f"{KEY} is not set. Set it to a key of your E2B account, or use another sandbox (dabstep-bwrap needs none)."
-        )
+        return f"{KEY} is not set. Set it to a key of your E2B account, or use dabstep-bwrap, which needs none."
     return None
 
 

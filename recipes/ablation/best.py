@@ -12,15 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.children import shown
 from harness.trainings import checkpoint_of
 from recipes.ablation.outcome import LOOKED, comparison_text, outcome_of, table
 from recipes.ablation.plan import Plan, Scoring
 from recipes.ablation.scores import row_of
 from recipes.ablation.settings import AblationError, Settings
 from recipes.ablation.state import State
-from recipes.ablation.work import training_command
-from recipes.publishing import training_data
+from recipes.ablation.work import LAUNCH, training_command
+from recipes.publishing import launch_command, training_data
 from results.hub import measured
 from results.model_card import Trained, write_model_card
 from results.provenance import code_commit
@@ -67,7 +66,7 @@ def publish_best(
     trained = Trained(
         base_model=training.base,
         method=Path(settings.recipe).stem,
-        commands=(shown(training_command(training, settings)),),
+        commands=(launch_command(training_command(training, settings)[len(LAUNCH) :]),),
         data=tuple(training_data(training.flags.get("training_set"))),
         commit=code_commit(),
         settings=tuple((key, str(value)) for key, value in training.flags.items()),

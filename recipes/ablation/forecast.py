@@ -37,12 +37,15 @@ class Forecast:
 
     def words(self) -> str:
         """In words."""
-        what = f"{self.epochs:g} epochs of training and {self.scorings} scorings are left"
+        if not self.epochs and not self.scorings:
+            return "all is trained and scored"
+        scorings = f"{self.scorings} scoring{'s' * (self.scorings != 1)}"
+        what = f"left: {self.epochs:g} epoch{'s' * (self.epochs != 1)} of training, {scorings}"
         left = self.left()
         if left is None:
             return f"{what}; how long they take is not known before one is done (or `seconds` in the YAML says)"
         basis = "by what was measured so far" if self.measured else "by the YAML's `seconds`"
-        return f"{what}: about {duration(left)} {basis}, preparation not counted"
+        return f"{what}; about {duration(left)} {basis}, preparation not counted"
 
 
 def forecast_of(plan: Plan, state: State, settings: Settings) -> Forecast:

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from results.provenance import folder_hash
 LIBRARIES = ("torch", "transformers", "trl", "accelerate")
 TRAINING_CODE = ("recipes/*.py", "recipes/templates/*")
 EVALUATION_CODE = ("harness/**/*.py", "harness/**/*.md", "harness/**/*.yaml", "tasks/*.py")
-OURS = ("recipes/ablate.py", "harness/children.py", "harness/jobs.py", "harness/trainings.py")
+WATCHERS = ("children.py", "evaluations.py", "files.py", "jobs.py", "progress.py", "trainings.py")
+OURS = ("recipes/ablate.py", *(f"harness/{name}" for name in WATCHERS))
 """What starts and watches; it has no part in what a training or an evaluation gives."""
 
 
@@ -124,7 +126,7 @@ def training_made_with(training: Training, settings: Settings) -> dict[str, Any]
 
 def _sets(given: object) -> list[str]:
     """The folders and files of a training set: one, or several with their weights (`agent=1,chat.jsonl=2`)."""
-    parts = [part.strip() for part in str(given or "").split(",")]
+    parts = [part.strip() for part in str(given or "").split(",") if part.strip()]
     return [part if Path(part).exists() else part.rpartition("=")[0] or part for part in parts]
 
 
@@ -140,7 +142,7 @@ def scoring_made_with(scoring: Scoring) -> dict[str, Any]:
 
 def content_hash(name: object) -> str | None:
     """The hash of what lies there: a model's weights, a set's rows or questions, a file; of no path the name itself."""
-    if name is None:
+    if name is None or not str(name):
         return None
     path = Path(str(name)).expanduser()
     if path.is_file():
@@ -156,6 +158,7 @@ def content_hash(name: object) -> str | None:
     return str(name)
 
 
+@cache
 def code_hash(patterns: tuple[str, ...]) -> str:
     """The hash of the files that the patterns name; what only starts and watches is left out."""
     files = sorted({file for pattern in patterns for file in ROOT.glob(pattern)} - {ROOT / name for name in OURS})

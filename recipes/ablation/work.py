@@ -1,8 +1,8 @@
 """The work of an ablation as jobs (`harness/jobs.py`): what is prepared, trained and scored, each a child process.
 
-A training whose process was killed goes on from its last checkpoint that holds the optimizer's state; where there is
-none it starts anew, and what was scored of it is scored anew. A scoring goes on from its log. What is noted as done is
-not done again.
+A training whose process was killed is started again, and the recipe goes on from its last checkpoint that holds the
+optimizer's state; where there is none it starts anew, and what was scored of it is scored anew. A scoring goes on
+from its log. What is noted as done is not done again.
 """
 
 from __future__ import annotations
@@ -60,26 +60,25 @@ class Work:
 
     def preparations(self) -> list[list[Job]]:
         """The steps that are not done, in groups: those of a group may run side by side."""
-        groups = []
-        for group in self.settings.prepare:
-            steps = [
-                (slug(f"{name}-{seed}") if seed is not None else slug(name), step, seed)
-                for name, step in group.items()
-                for seed in (self.settings.seeds if "{seed}" in step.run + step.makes else [None])
+        groups = [
+            [
+                Job(name, partial(self._step, name, step, seed), partial(self._step_done, name, step, seed))
+                for name, step, seed in steps_of(group, self.settings)
+                if not self._prepared(name, step, seed)
             ]
-            groups.append(
-                [
-                    Job(name, partial(self._step, name, step, seed), partial(self._step_done, name, step, seed))
-                    for name, step, seed in steps
-                    if not self._prepared(name, step, seed)
-                ]
-            )
+            for group in self.settings.prepare
+        ]
         return [group for group in groups if group]
 
     def _prepared(self, name: str, step: Step, seed: int | None) -> bool:
         command = filled(step.run, self.settings, seed)
         self.state.check(f"prepare-{name}", "step", {"command": command})
         return self.state.noted(f"prepare-{name}", "prepared") is not None
+
+    def prepared(self) -> bool:
+        """Whether every step is done, here or by another process."""
+        steps = (step for group in self.settings.prepare for step in steps_of(group, self.settings))
+        return all(self.state.noted(f"prepare-{name}", "prepared") is not None for name, _, _ in steps)
 
     def _step(self, name: str, step: Step, seed: int | None) -> Child:
         makes = Path(filled(step.makes, self.settings, seed))
@@ -123,10 +122,9 @@ class Work:
             self._start_anew(training)
         begun = resumable[-1].epoch if resumable else 0.0
         self.state.note(training.name, "begun", {"at": time.time(), "epoch": begun})
-        more = ["--resume_from_checkpoint", str(resumable[-1].folder)] if resumable else []
         return Child(
             training.name,
-            training_command(training, self.settings, more),
+            training_command(training, self.settings),
             self.output_of(training),
             self.environment(),
             done=partial(epochs_done, self.output_of(training)),
@@ -167,7 +165,7 @@ class Work:
     def _scoring(self, scoring: Scoring) -> Child | None:
         if scoring.training in self.failures:
             raise ChildFailed(f"{scoring.name} cannot be: its training failed.")
-        checkpoint = self.checkpoint(scoring)
+        checkpoint = self.checkpoint(scoring) if self.prepared() else None
         if checkpoint is None:
             return None
         self.state.claim(scoring.name, "scoring", scoring_made_with(scoring))
@@ -213,7 +211,16 @@ class Work:
         return f"{row.k}/{row.n}" if row is not None else unscored
 
 
-def training_command(training: Training, settings: Settings, more: list[str] | None = None) -> list[str]:
+def steps_of(group: Mapping[str, Step], settings: Settings) -> list[tuple[str, Step, int | None]]:
+    """A group's steps by their names, one a seed where the seed is part of the command."""
+    return [
+        (slug(name if seed is None else f"{name}-{seed}"), step, seed)
+        for name, step in group.items()
+        for seed in (settings.seeds if "{seed}" in step.run + step.makes else [None])
+    ]
+
+
+def training_command(training: Training, settings: Settings) -> list[str]:
     """The `accelerate launch` of a training."""
     launch = {
         key: str(from_here(str(value))) if key == "config_file" else value for key, value in settings.launch.items()
@@ -221,7 +228,7 @@ def training_command(training: Training, settings: Settings, more: list[str] | N
     config = ["--config", str(from_here(training.config))] if training.config else []
     flags = flag_words(training.flags)
     command = [*LAUNCH, *flag_words(launch), str(from_here(settings.recipe)), *config, *flags]
-    return [*command, "--output_dir", str(training.folder), "--disable_tqdm", "true", *(more or [])]
+    return [*command, "--output_dir", str(training.folder), "--disable_tqdm", "true"]
 
 
 def step_command(text: str) -> list[str]:

@@ -19,6 +19,7 @@ import dabstep._registry
 import tasks.dabstep
 import tasks.generated_qa
 import tasks.sandbox_check
+from harness.kernel.machine_sandbox import MachineSandbox
 from harness.kernel.sandbox import KernelSandbox
 from tasks.notebook_task import SANDBOX
 
@@ -47,6 +48,14 @@ def test_the_agent_and_the_player_of_solutions_are_registered() -> None:
 
 def test_the_default_sandbox_is_a_kernel_sandbox() -> None:
     assert issubclass(registry_find_sandboxenv(SANDBOX), KernelSandbox)
+
+
+@pytest.mark.parametrize("name", ["dabstep-bwrap", "dabstep-docker", "dabstep-e2b"])
+def test_every_backend_is_a_sandbox_under_its_own_name(name: str) -> None:
+    provider = registry_find_sandboxenv(name)
+    assert issubclass(provider, MachineSandbox)
+    assert provider.provider == name
+    assert provider.default_concurrency() is None
 
 
 def test_importing_the_registry_loads_no_training_library_and_warns_of_nothing() -> None:

@@ -1,13 +1,14 @@
 """Every YAML of supervised fine-tuning takes two steps: a shrunken random model of its architecture, on this CPU.
 
 The tokenizers' vocabularies are trained here; class, special tokens and chat templates are the models' own. Nothing of
-a YAML is changed but the model's folder, the training set, the number of steps and processes. QLoRA is really quantised
-(bitsandbytes has a CPU backend).
+a YAML is changed but the model's folder, the training set, `max_length` and the number of steps and processes, and no
+gradient is accumulated. QLoRA is really quantised: bitsandbytes has a CPU backend.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,11 @@ from tests.recipes.test_templates import TOOLS, conversation
 from tests.stand_ins.tokenizers import stock_tokenizer
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
-SFT = sorted(path.name for path in CONFIGS.glob("*.yaml") if "recipes/sft.py" in path.read_text(encoding="utf-8"))
+SFT = sorted(
+    path.name
+    for path in CONFIGS.glob("*.yaml")
+    if re.search(rf"^#.*recipes/sft\.py(?s:.*)--config recipes/configs/{path.name}", path.read_text("utf-8"), re.M)
+)
 FAMILY = {
     None: "tiny",
     "Qwen/Qwen3-4B-Instruct-2507": "qwen3_instruct_2507",
@@ -60,7 +65,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             tokenizer.save_pretrained(folder / "model")
             row = {"messages": conversation(family)[1:], "tools": json.dumps(TOOLS)}
             (folder / "set").mkdir()
-            (folder / "set" / "rows.jsonl").write_text((json.dumps(row) + "\n") * 40, encoding="utf-8")
+            (folder / "set" / "rows.jsonl").write_text((json.dumps(row) + "\n") * 16, encoding="utf-8")
         return made[family]
 
     return prepare
@@ -70,6 +75,7 @@ def two_steps(name: str, folder: Path, output: Path) -> Any:
     command = ["--config", str(CONFIGS / name), "--model_name_or_path", str(folder / "model")]
     command += ["--training_set", str(folder / "set"), "--output_dir", str(output), "--max_steps", "2"]
     command += ["--use_cpu", "true", "--dataset_num_proc", "1", "--logging_steps", "1", "--max_length", "4096"]
+    command += ["--gradient_accumulation_steps", "1"]
     recipe, args, model_config = parse(command)
     trainer = make_trainer(recipe, args, model_config)
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}  # type: ignore[union-attr]
@@ -81,10 +87,8 @@ def two_steps(name: str, folder: Path, output: Path) -> Any:
 def test_every_yaml_says_what_it_is_where_it_runs_and_what_to_expect() -> None:
     assert len(SFT) >= 6
     for name in SFT:
-        head = (CONFIGS / name).read_text(encoding="utf-8").split("\n\n")[0]
-        comment = [line for line in head.splitlines() if line.startswith("#")]
-        assert any("recipes/sft.py" in line for line in comment), name
-        assert any("Expected:" in line for line in comment), name
+        lines = (CONFIGS / name).read_text(encoding="utf-8").splitlines()
+        assert any(line.startswith("#") and "Expected:" in line for line in lines), name
 
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes and torch on CPUs: what is slow there, what a GPU would have
@@ -111,9 +115,7 @@ def test_a_yaml_takes_two_steps_and_leaves_what_serves(
     tokenizer = stock_tokenizer(family)
     template = (tmp_path / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == training_template(tokenizer)
-    saved = {"use_peft": "adapter_model.safetensors"}.get(
-        "use_peft" if settings.get("use_peft") else "", "model.safetensors"
-    )
+    saved = "adapter_model.safetensors" if settings.get("use_peft") else "model.safetensors"
     assert (tmp_path / saved).is_file()
     tokenizer.chat_template = template
     thoughts = family == "qwen3_thinking_2507"

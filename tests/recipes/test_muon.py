@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from recipes.muon import MuonWithAdamW, split_parameters
+from recipes.muon import MuonWithAdamW, StackedMuon, split_parameters
 
 
 class Network(torch.nn.Module):
@@ -66,3 +66,20 @@ def test_going_on_from_saved_state_gives_the_same_losses() -> None:
     network.load_state_dict(weights)
     optimizer.load_state_dict(state)
     assert train(network, optimizer, 10) == straight
+
+
+def test_stacked_it_moves_every_matrix_as_torchs_own_muon_does() -> None:
+    """Wide, tall and square ones, several of a shape; apart by no more than bfloat16 rounds."""
+    shapes = [(16, 48), (48, 16), (16, 16), (16, 48), (16, 16)]
+    weights = [torch.randn(shape, generator=torch.Generator().manual_seed(n)) for n, shape in enumerate(shapes)]
+    moved = []
+    for kind in (torch.optim.Muon, StackedMuon):
+        parameters = [torch.nn.Parameter(weight.clone()) for weight in weights]
+        optimizer = kind(parameters, lr=0.1, weight_decay=0.1)
+        for step in range(4):
+            for n, parameter in enumerate(parameters):
+                parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(100 * step + n))
+            optimizer.step()
+        moved.append(parameters)
+    for torchs, ours, weight in zip(*moved, weights, strict=True):
+        assert (ours - torchs).abs().max() < 0.02 * (torchs - weight).abs().max()

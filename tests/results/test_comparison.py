@@ -231,3 +231,17 @@ def test_the_table_and_the_json_hold_the_same_figures() -> None:
 
 def test_p_values_are_said_in_two_figures() -> None:
     assert [p_text(p) for p in (0.84, 0.0951, 0.0391, 0.00012, 1.0)] == ["0.84", "0.10", "0.039", "below 0.001", "1"]
+
+
+def test_pairs_that_were_chosen_beforehand_are_compared_alone_and_corrected_together() -> None:
+    runs = [run(name, [number < right for number in range(72)]) for name, right in (("a", 10), ("b", 40), ("c", 41))]
+    compared = compare(runs, pairs=[("a", "b"), ("b", "c")])
+    assert [(each.first.label, each.second.label, each.pairs) for each in compared.comparisons] == [
+        ("a", "b", 2),
+        ("b", "c", 2),
+    ]
+    assert [each.differs for each in compared.comparisons] == [True, False]
+    assert grids(compared)[1].title == "Pairs"
+    assert grids(compare(runs, every_pair=True))[1].title == "Every pair"
+    with pytest.raises(ComparisonError, match=r"pairs: there is no run 'd'; the runs are a, b, c"):
+        compare(runs, pairs=[("a", "d")])

@@ -6,9 +6,9 @@
 
 It knows the options that our kernels use and refuses every other, so a misspelt one is found. `docker run` starts the
 image's entry point for real: with the modules that `docker build` was given, with mounts, user and home directory of
-the command line, without network. What it does not do: limits of memory, processors and processes, the engine's own
-filter of system calls. As with the real one, the container is no child of the client: where the client is killed, its
-stdin closes, no more.
+the command line, without network; processes are counted where root runs it. What it does not do: limits of memory and
+processors, the engine's own filter of system calls; so it is no place for cells that use up a machine. As with the real
+one, the container is no child of the client: where the client is killed, its stdin closes, no more.
 
 Orders in the folder's file `orders.json`: {"engine": false} (no answer), {"stubborn": true} (a container does not end
 when its stdin closes), {"fails": MESSAGE} (`docker run` ends with 125).
@@ -36,6 +36,7 @@ ONCE = {
     *("--memory-swap", "--pids-limit", "--cpus", "--shm-size", "--tmpfs", "--ipc", "--log-driver"),
 }
 MANY = {"--label", "--ulimit", "--env", "--mount"}
+NAMESPACES = [f"--unshare-{name}" for name in ("pid", "ipc", "net", "uts", "cgroup-try")]
 UNITS = {"m": 1 << 20, "g": 1 << 30}
 
 
@@ -173,37 +174,63 @@ def _remove(state: Path, name: str) -> None:
 
 
 def sandbox(image: Path, options: dict[str, Any]) -> list[str]:
-    """The line of bubblewrap that stands for this container: the image's Python is this one."""
+    """The line of bubblewrap that stands for this container: the image's Python is this one.
+
+    Root's containers run as a user of their own on the host, so that they are nobody there and their processes are
+    counted; an ordinary user's are in a user namespace, where nothing counts them.
+    """
     sys.path.insert(0, str(ROOT))
     from harness.kernel.guest.confine import runtime_paths
 
-    line = ["bwrap", "--unshare-all", "--unshare-user", "--as-pid-1", "--new-session", "--clearenv"]
+    line = ["bwrap", *NAMESPACES, "--as-pid-1", "--new-session", "--clearenv", "--hostname", options["--hostname"]]
     uid, gid = options["--user"].split(":")
-    line += ["--uid", uid, "--gid", gid, "--hostname", options["--hostname"], "--cap-drop", "ALL"]
+    if os.geteuid() == 0:
+        uid = gid = str(61_000 + os.getpid() % 4_000)
+        line += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        become = ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--no-new-privs"]
+        become += ["prlimit", f"--nproc={options['--pids-limit']}"]
+    else:
+        line += ["--unshare-user", "--uid", uid, "--gid", gid, "--cap-drop", "ALL"]
+        become = []
+    made: set[str] = set()
     for path in runtime_paths():
+        line += _above(path, made)
         line += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-    guest = "/opt/dabstep/harness/kernel/guest"
-    line += ["--ro-bind", str(image / "guest"), guest, "--proc", "/proc", "--dev", "/dev"]
+    (image / f"passwd-{uid}").write_text(f"user:x:{uid}:{gid}:user:/home/user:/bin/sh\n")
+    for source, target in ((f"passwd-{uid}", "/etc/passwd"), ("guest", "/opt/dabstep/harness/kernel/guest")):
+        line += [*_above(target, made), "--ro-bind", str(image / source), target]
+    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     line += _tmpfs("/dev/shm", options["--shm-size"], "1777")
     home, settings = options["--tmpfs"].split(":")
     known = dict(setting.split("=") for setting in settings.split(",") if "=" in setting)
-    line += _tmpfs(home, known["size"], known["mode"])
+    line += _above(home, made) + _tmpfs(home, known["size"], known["mode"])
     line += ["--symlink", f"{home}/.tmp", "/tmp", "--perms", "0755", "--tmpfs", f"{home}/input"]
+    made.add(f"{home}/input")
     for mount in options["--mount"]:
         [fields] = csv.reader([mount])
         words = dict(field.split("=", 1) for field in fields if "=" in field)
         assert words["type"] == "bind"
         assert "readonly" in fields
-        for above in reversed(Path(words["target"]).relative_to(f"{home}/input").parents[:-1]):
-            line += ["--perms", "0755", "--dir", f"{home}/input/{above}"]
-        line += ["--ro-bind", words["source"], words["target"]]
-    line += ["--remount-ro", f"{home}/input", "--remount-ro", "/", "--chdir", options["--workdir"]]
+        line += [*_above(words["target"], made), "--ro-bind", words["source"], words["target"]]
+    for part in (f"{home}/input", "/dev", "/"):
+        line += ["--remount-ro", part]
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
     for variable in (*options["--env"], f"PATH={path}"):
         line += ["--setenv", *variable.split("=", 1)]
     dockerfile = (image / "Dockerfile").read_text()
     [entry] = [rest for rest in dockerfile.splitlines() if rest.startswith("ENTRYPOINT ")]
-    return [*line, "--", sys.executable, *json.loads(entry.removeprefix("ENTRYPOINT "))[1:]]
+    entry_point = json.loads(entry.removeprefix("ENTRYPOINT "))[1:]
+    return [*line, "--chdir", options["--workdir"], "--", *become, sys.executable, *entry_point]
+
+
+def _above(path: str, made: set[str]) -> list[str]:
+    """The folders above a mount, which bubblewrap would make unreadable for others."""
+    line = []
+    for folder in reversed(Path(path).parents[:-1]):
+        if str(folder) not in made:
+            made.add(str(folder))
+            line += ["--perms", "0755", "--dir", str(folder)]
+    return line
 
 
 def _tmpfs(path: str, size: str, mode: str) -> list[str]:

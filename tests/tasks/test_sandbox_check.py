@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 from inspect_ai.util import SandboxEnvironment, sandboxenv
 
-from harness.kernel.battery import battery_cells
+from harness.kernel.battery import LIMITS, battery_cells
 from harness.kernel.bwrap import BwrapKernel
 from harness.kernel.bwrap_sandbox import BwrapSandbox
 from harness.kernel.protocol import CellResult
 from tasks.sandbox_check import sandbox_check
+from tests.stand_ins.e2b import E2B
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 
@@ -76,3 +78,38 @@ def test_a_sandbox_that_fails_is_not(tmp_path: Path) -> None:
 def test_a_kind_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(PrerequisiteError, match=r"-T kinds=nonsense: no such cells\. There are: memory"):
         sandbox_check(kinds="nonsense")
+
+
+def test_what_is_right_elsewhere_is_told_by_data_for_every_cell() -> None:
+    in_e2b = {"output-gigabyte", "output-descriptor", "memory-deep-stack"}
+    for name, changed in (("dabstep-bwrap", set()), ("dabstep-e2b", in_e2b)):
+        cells = {cell.id: cell for cell in battery_cells(name)}
+        assert cells.keys() == {cell.id for cell in battery_cells()}
+        assert {cell.id for cell in cells.values() if cell.differs} == changed
+
+
+def test_e2b_by_its_real_sdk_is_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with E2B(replace(LIMITS, cell_s=3600, output_chars=1 << 20)) as service:
+        for variable, value in service.environment.items():
+            monkeypatch.setenv(variable, value)
+        log = check(tmp_path, sandbox="dabstep-e2b", kinds="known good,file API")
+        assert service.alive == []
+    assert (log.status, accuracy(log)) == ("success", 1.0), log.error
+    assert len(log.samples or []) == len(service.made) == 28
+
+
+@pytest.mark.slow
+def test_the_whole_battery_holds_in_e2b(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with E2B(replace(LIMITS, cell_s=3600, output_chars=1 << 20)) as service:
+        for variable, value in service.environment.items():
+            monkeypatch.setenv(variable, value)
+        log = check(tmp_path, sandbox="dabstep-e2b")
+        assert service.alive == []
+    wrong = {
+        sample.id: score.explanation
+        for sample in log.samples or []
+        for score in (sample.scores or {}).values()
+        if score.value != "C"
+    }
+    assert (log.status, wrong) == ("success", {}), log.error
+    assert len(log.samples or []) == len(battery_cells())
