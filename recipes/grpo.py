@@ -93,8 +93,8 @@ def make_trainer(recipe: RolloutArguments, args: GRPOConfig, model_config: Model
     together = (args.generation_batch_size or 0) // (args.num_generations or 1)
     if len(prompts) < together:
         raise RecipeError(
-            f"{recipe.training_set} has {len(prompts)} prompts and {together} are rolled out together. Make more, or give "
-            "a smaller --per_device_train_batch_size or --steps_per_generation."
+            f"{recipe.training_set} has {len(prompts)} prompts and {together} are rolled out together. Make more, or "
+            "give a smaller --per_device_train_batch_size or --steps_per_generation."
         )
     environment = Environment(prompts, tokenizer, recipe)
     args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
