@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=500, help="fresh questions that score")
     parser.add_argument("--tries", type=int, default=8, help="rollouts of a question")
     parser.add_argument("--traces", type=int, default=2400, help="taught traces of the start")
-    parser.add_argument("--steps", type=int, default=0, help="steps of dpo.py and grpo.py, else those of their YAMLs")
+    parser.add_argument("--variant", action="append", metavar="NAME=METHOD:FLAGS", help="default: dpo=dpo: grpo=grpo:")
     Bench(parser.parse_args()).run()
 
 
@@ -67,11 +67,8 @@ class Bench:
             there = folder / f"{file}.jsonl"
             held_out = ["--held-out", str(self.root / "fresh"), "--output", str(folder)]
             self.step(view, there.exists, DABSTEP, view, log, *held_out)
-        names = [
-            self.tuned(method, view, base, seed)
-            for seed in self.given.seeds
-            for method, view in (("dpo", "preference-pairs"), ("grpo", "rl-prompts"))
-        ]
+        variants = self.given.variant or ["dpo=dpo:", "grpo=grpo:"]
+        names = [self.tuned(variant, base, seed) for seed in self.given.seeds for variant in variants]
         logs = [str(finished_log(self.root / "logs" / name)) for name in ("before", *names)]
         self.step("compare", lambda: False, DABSTEP, "compare", *logs, "--labels", ",".join(["before", *names]))
 
@@ -90,14 +87,20 @@ class Bench:
         command += ["--model", f"checkpoint/{model}", "--log-dir", str(folder), *SAMPLING, *how]
         self.step(name, lambda: finished_log(folder) is not None, str(BIN / "inspect"), *command)
 
-    def tuned(self, method: str, view: str, base: Path, seed: int) -> str:
-        """Tune the base by a recipe, score it, and return the log's name. A killed training goes on by itself."""
-        name = f"{method}-{seed}"
+    def tuned(self, variant: str, base: Path, seed: int) -> str:
+        """Tune the base by a recipe with a variant's flags (`slow=dpo:--learning_rate 0.0001`), score it.
+
+        Returns the log's name. A killed training goes on by itself.
+        """
+        called, _, how = variant.partition("=")
+        method, _, flags = how.partition(":")
+        view = {"dpo": "preference-pairs", "grpo": "rl-prompts"}[method]
+        name = f"{called}-{seed}"
         output = self.root / name
         command = [PYTHON, f"recipes/{method}.py", "--config", f"recipes/configs/tiny-{method}.yaml"]
         command += ["--training_set", str(self.root / view), "--model_name_or_path", str(base)]
         command += ["--output_dir", str(output), "--seed", str(seed), "--disable_tqdm", "true"]
-        command += ["--max_steps", str(self.given.steps)] if self.given.steps else []
+        command += shlex.split(flags)
         self.step(name, lambda: (output / RUN).exists() and (output / "config.json").exists(), *command)
         self.evaluate(f"{name}-after", "fresh", output, ["--temperature", "0"])
         return f"{name}-after"
