@@ -130,7 +130,7 @@ def test_a_trace_says_what_was_asked_of_whom_and_where_it_ran(traces: dict[str, 
 def test_a_sample_that_inspect_recovered_after_a_kill_is_the_same_trace(
     traces: dict[str, Trace], log: Path, tmp_path: Path
 ) -> None:
-    """Inspect makes it of the events, and leaves out the store (cells, answer) and the sandbox."""
+    """Inspect makes it of the events, and leaves out the store (cells, answer) and the sandbox (its files)."""
     whole = read_eval_log(str(log))
     whole.eval.task_args = {"sandbox": SANDBOX}  # as the tasks of tasks/ have it
     lost = [sample.model_copy(update={"store": {}, "sandbox": None}) for sample in whole.samples or []]
@@ -140,7 +140,7 @@ def test_a_sample_that_inspect_recovered_after_a_kill_is_the_same_trace(
     assert any(trace.cells for trace in traces.values())
     for name, trace in traces.items():
         ran = trace.executor if trace.cells else recovered[name].executor
-        assert recovered[name] == trace.model_copy(update={"log": recovered[name].log, "executor": ran})
+        assert recovered[name] == trace.model_copy(update={"log": recovered[name].log, "executor": ran, "files": ()})
 
 
 def test_the_tools_are_the_schemas_that_were_sent(traces: dict[str, Trace]) -> None:

@@ -103,7 +103,7 @@ def publish(folder: Path, hub: Any, **changes: str) -> subprocess.CompletedProce
     environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **changes}
     return subprocess.run(
         [sys.executable, "-c", code, str(folder)],
-        env={**os.environ, **environment},
+        env={key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"} | environment,
         capture_output=True,
         text=True,
         cwd=ROOT,

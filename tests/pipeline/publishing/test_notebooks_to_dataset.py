@@ -222,12 +222,12 @@ def test_trl_trains_two_steps_on_what_load_dataset_gives(school: School, tmp_pat
     assert trainer.train().global_step == 2
 
 
-def test_a_split_that_is_not_there_is_named_with_those_that_are(
+def test_a_variant_that_is_not_there_is_named_with_those_that_are(
     school: School, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         training_rows(school.dataset, "thinkin")
-    assert "has no split 'thinkin'. Give one of non_thinking, thinking by --variant." in capsys.readouterr().err
+    assert "variant 'thinkin': there are thinking and non_thinking." in capsys.readouterr().err
 
 
 def test_a_rank_that_died_at_its_end_asks_nothing_again(school: School) -> None:
