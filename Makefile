@@ -54,7 +54,7 @@ check: setup
 	@$(BIN)/mypy
 
 slow: setup
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 bench-demo: setup
 	@$(BIN)/python scripts/five_seeds.py
