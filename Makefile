@@ -12,6 +12,7 @@
 # make bench-pipeline     how fast notebooks are read and compared, on 20,000 made ones (SMALL=1: 400, whether it runs)
 # make bench-pipeline-kills   the whole pipeline killed 50 times, twice: nothing lost, nothing paid twice (half an hour)
 # make bench-gate         what the contamination gate stops (BENCHMARK=folder of DABStep's files), seconds
+# make bench-rollouts     what a half-taught tiny model learns from its own rollouts: DPO, GRPO (SEEDS="0 1"), an hour
 # make bench-link         what the join of Meta Kaggle's tables costs, on 2 GB of made ones
 # make bench-train        the recipe beside TRL's defaults on two cores: speed at the same loss (about five minutes)
 # make bench-train-kills  a training killed ten times at random: the same weights and curve? (about four minutes)
@@ -25,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-pipeline-kills bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
+.PHONY: setup demo test ablation check slow bench-demo bench-killed-run bench-calls bench-gate battery bench-kernel bench-sample bench-soak bench-pipeline bench-pipeline-kills bench-rollouts bench-link bench-train bench-train-kills bench-train-gpu pipeline-demo clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -85,6 +86,9 @@ bench-pipeline: setup
 
 bench-pipeline-kills: setup
 	@$(BIN)/python -m scripts.killed_pipeline $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+bench-rollouts: setup
+	@PYTHONPATH=. $(BIN)/python scripts/learn_from_rollouts.py $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-link: setup
 	@PYTHONPATH=. $(BIN)/python scripts/bench_link.py

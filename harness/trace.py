@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.event import ModelEvent
+from inspect_ai.event import ModelEvent, StoreEvent
 from inspect_ai.log import (
     EvalLog,
     EvalSample,
@@ -75,7 +75,8 @@ def trace_from_sample(sample: EvalSample, header: EvalLog, log: str) -> Trace:
             "Traces are read from logs of tasks made by tasks/notebook_task.py."
         )
     about = sample.metadata
-    state = sample.store_as(NotebookState)
+    recovered = _lost_its_store(sample)
+    state = (_with_store(sample) if recovered else sample).store_as(NotebookState)
     calls = [event for event in sample.events if isinstance(event, ModelEvent)]
     usage = sample.model_usage.values()
     costs = [spent.total_cost for spent in usage]
@@ -100,7 +101,7 @@ def trace_from_sample(sample: EvalSample, header: EvalLog, log: str) -> Trace:
         input_tokens=sum(spent.input_tokens for spent in usage),
         output_tokens=sum(spent.output_tokens for spent in usage),
         cost_usd=sum(cost for cost in costs if cost is not None) if costs and None not in costs else None,
-        executor=sample.sandbox.type if sample.sandbox else "none",
+        executor=_executor(sample, header, recovered),
         log=log,
     )
 
@@ -145,6 +146,30 @@ def _files(sample: EvalSample) -> tuple[tuple[str, str], ...]:
         return config.files
     named = config.get("files", ()) if isinstance(config, dict) else ()
     return tuple((str(name), str(path)) for name, path in named)
+
+
+def _lost_its_store(sample: EvalSample) -> bool:
+    """Whether Inspect made the sample out of what a killed process left: its store is gone, and its sandbox."""
+    return not sample.store and any(isinstance(event, StoreEvent) for event in sample.events)
+
+
+def _with_store(sample: EvalSample) -> EvalSample:
+    """The sample with the store that its events tell of (RFC 6902, change by change)."""
+    import jsonpatch
+
+    store: dict[str, Any] = {}
+    for event in sample.events:
+        if isinstance(event, StoreEvent):
+            changes = [change.model_dump(by_alias=True, exclude={"replaced"}) for change in event.changes]
+            store = jsonpatch.apply_patch(store, changes)
+    return sample.model_copy(update={"store": store})
+
+
+def _executor(sample: EvalSample, header: EvalLog, recovered: bool) -> str:
+    """The kind of sandbox; of a recovered sample as its task was told."""
+    if sample.sandbox is not None:
+        return sample.sandbox.type
+    return str(header.eval.task_args.get("sandbox") or "none") if recovered else "none"
 
 
 def _message(message: ChatMessage) -> Message:

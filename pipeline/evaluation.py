@@ -32,6 +32,9 @@ LAST_LINES = 12
 TRY_S = 600
 """Longest try at one turn, in seconds: twice that of the pipeline's own calls, for teachers think long."""
 TRY_FLAG = "--attempt-timeout"
+EVERY_SAMPLE = ("--log-buffer", "1", "--no-log-realtime")
+"""A sample is in the log as soon as it has ended. Otherwise some lie in Inspect's database beside it for a while, and
+what a retry makes of those lacks their store and their sandbox: what the cells did, and where they ran."""
 
 
 class EvaluationError(RuntimeError):
@@ -91,14 +94,12 @@ def _run(evaluation: Evaluation, folder: Path) -> str:
     """Run it, or go on with the log that holds most; the end of what was said."""
     if begun := _logs(folder):
         command = ["eval-retry", str(max(begun, key=_finished))]
-        for half in (folder / "logs").glob("*-recovered.eval"):
-            half.unlink()  # made by a killed retry out of a log that is still there; Inspect writes over none
     else:
         questions = (folder / "questions").resolve()
         command = ["eval", TASK, "-T", f"questions={questions}", "--model", evaluation.model]
         command += ["--epochs", str(evaluation.tries)] if evaluation.tries > 1 else []
         command += [TRY_FLAG, str(evaluation.try_s), *evaluation.args]  # of two such flags the last one counts
-    command += ["--log-dir", str(folder / "logs"), "--display", "none"]
+    command += ["--log-dir", str(folder / "logs"), "--display", "none", *EVERY_SAMPLE]
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", *command],
         stdin=subprocess.DEVNULL,
@@ -112,13 +113,9 @@ def _run(evaluation: Evaluation, folder: Path) -> str:
     return "\n".join(done.stdout.strip().splitlines()[-LAST_LINES:])
 
 
-def _logs(folder: Path, recovered: bool = False) -> list[Path]:
-    """The logs of all attempts, the newest first: their names begin with the time.
-
-    `recovered`: also those that Inspect makes out of what a killed attempt left.
-    """
-    logs = (folder / "logs").glob("*.eval")
-    return sorted((log for log in logs if recovered or not log.stem.endswith("-recovered")), reverse=True)
+def _logs(folder: Path) -> list[Path]:
+    """The logs of all attempts, the newest first: their names begin with the time."""
+    return sorted((folder / "logs").glob("*.eval"), reverse=True)
 
 
 def _finished(log: Path) -> int:
@@ -135,7 +132,7 @@ def _ended(folder: Path, status: str) -> Path | None:
     """The newest log that ended with this status and holds every sample."""
     from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
 
-    for log in _logs(folder, recovered=status == "success"):
+    for log in _logs(folder):
         header = read_eval_log(str(log), header_only=True)
         wanted = len(header.eval.dataset.sample_ids or []) * (header.eval.config.epochs or 1)
         if header.status == status and len(read_eval_log_sample_summaries(str(log))) == wanted:

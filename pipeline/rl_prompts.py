@@ -74,6 +74,8 @@ def _asked(logs: Sequence[Path], gates: Gates, account: Account) -> list[dict[st
                 account.dropped["try that ended by error"] += 1
             elif trace.question_id in rows:
                 _count(rows[trace.question_id], trace)
+            elif not trace.files:  # another sandbox than ours, or a sample that Inspect recovered after a kill
+                account.dropped["try whose files are not known"] += 1
             elif trace.question_id not in barred:
                 row = _row(trace)
                 if (reason := _objection(trace, row, gates)) is None:
@@ -86,8 +88,6 @@ def _asked(logs: Sequence[Path], gates: Gates, account: Account) -> list[dict[st
 
 
 def _objection(trace: Trace, row: dict[str, Any], gates: Gates) -> str | None:
-    if not trace.files:
-        return "its files are not known"
     shown = "\n".join(message["content"] for message in row["prompt"] if message["role"] != "system")
     finding = gates.finding(trace, shown)
     return finding.reason if finding else None

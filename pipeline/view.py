@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,23 @@ def stop_for_sources(logs: Sequence[Path], held_out: Sequence[Path]) -> None:
     """Raises TrainingSetError for a log of a held-out source, whatever became of its traces."""
     barred = {question.source_id: str(folder) for folder in held_out for question in read_questions(folder)}
     for log in logs if barred else ():
-        for trace in read_traces(log):
-            if trace.source_id in barred:
+        for question_id, source_id in _sources(log):
+            if source_id in barred:
                 raise TrainingSetError(
-                    f"{log}: question {trace.question_id} comes from {trace.source_id}, which is held out by "
-                    f"{barred[trace.source_id]}. Leave that log out; nothing was written."
+                    f"{log}: question {question_id} comes from {source_id}, which is held out by {barred[source_id]}. "
+                    "Leave that log out; nothing was written."
                 )
+
+
+def _sources(log: Path) -> Iterator[tuple[str, str]]:
+    """Question and source of each of a log's samples: by its summaries, which are quickly read, where these say it."""
+    from inspect_ai.log import read_eval_log_sample_summaries
+
+    summaries = read_eval_log_sample_summaries(str(log)) if log.is_file() else []
+    if summaries and all("source_id" in summary.metadata for summary in summaries):
+        yield from ((str(summary.id), str(summary.metadata["source_id"])) for summary in summaries)
+    else:
+        yield from ((trace.question_id, trace.source_id) for trace in read_traces(log))
 
 
 def write_view(

@@ -31,7 +31,8 @@ def mask_for_padding(*args: Any, attention_mask: torch.Tensor | None = None, **k
 
     if attention_mask is None:
         return None
-    mask: torch.Tensor | None = sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+    given: dict[str, Any] = {"attention_mask": attention_mask, **kwargs}
+    mask: torch.Tensor | None = sdpa_mask(*args, **given)
     return mask
 
 
@@ -62,7 +63,9 @@ def attend(
     bounds = ends.tolist()
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
-            *(states[:, :, start:end] for states in (query, key, value)),
+            query[:, :, start:end],
+            key[:, :, start:end],
+            value[:, :, start:end],
             dropout_p=dropout,
             is_causal=True,
             scale=scaling,
@@ -98,9 +101,9 @@ def _on_gpu(
     if dropout:
         raise ValueError("attn_implementation 'documents' has no attention dropout on a GPU. Take sdpa.")
     half = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
-    flat = [states[0].transpose(0, 1).to(half).contiguous() for states in (query, key, value)]
+    q, k, v = (states[0].transpose(0, 1).to(half).contiguous() for states in (query, key, value))
     gqa = query.shape[1] != key.shape[1]
-    out = varlen_attn(*flat, ends, ends, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=gqa)
+    out = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=gqa)
     assert isinstance(out, torch.Tensor)
     return out[None]
 

@@ -90,6 +90,12 @@ def make_trainer(recipe: RolloutArguments, args: GRPOConfig, model_config: Model
     _check_saving(args)
     tokenizer = load_tokenizer(recipe, model_config)
     prompts = read_prompts(Path(recipe.training_set))
+    together = (args.generation_batch_size or 0) // (args.num_generations or 1)
+    if len(prompts) < together:
+        raise RecipeError(
+            f"{recipe.training_set} has {len(prompts)} prompts and {together} are rolled out together. Make more, or "
+            "give a smaller --per_device_train_batch_size or --steps_per_generation."
+        )
     environment = Environment(prompts, tokenizer, recipe)
     args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
     return PolicyTrainer(

@@ -80,7 +80,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         """One step of both."""
         loss = closure() if closure is not None else None
         for part in self.parts:
-            part.step()  # type: ignore[no-untyped-call]
+            part.step()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from recipes.mixture import Account
 
 
-class RecipeTrainer(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
+class RecipeTrainer(WholeCheckpoints, SFTTrainer):
     """SFTTrainer, quicker on a CPU and resumable at any step. `account`: what became of every row that was read."""
 
     account: Account | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        model: Any = self.model
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.supervised_head = use_supervised_head(model)

@@ -108,7 +108,7 @@ class WholeCheckpoints(Base):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """An order of the rows that depends on seed and epoch only, grouped by length where that is asked for."""
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         strategy = str(getattr(self.args.train_sampling_strategy, "value", self.args.train_sampling_strategy))
         if not hasattr(rows, "__len__") or strategy not in ("random", "group_by_length"):
             return super()._get_train_sampler(train_dataset)
@@ -119,7 +119,7 @@ class WholeCheckpoints(Base):
         return self._order
 
 
-class _GoesOn(TrainerCallback):  # type: ignore[misc]
+class _GoesOn(TrainerCallback):
     """Tells the trainer where a training begins and which epoch it is in."""
 
     def __init__(self, trainer: WholeCheckpoints) -> None:

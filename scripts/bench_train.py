@@ -7,7 +7,8 @@ Each seed draws a model and an order. Speed is non-padding tokens a second of CP
 so that what else runs on the machine matters little. Equal is what both end at: the mean loss of 120 rows that were not
 trained on, by TRL's own evaluation, and the spread of that over the seeds is beside it. Then one gain after the other,
 one epoch of 160 rows each. Writes results/runs/bench/train.json and ends with exit status 1 where ours is not 2.2 times
-as fast at the same loss. Data are made once (about a minute) under results/runs/bench/train.
+as fast at the same loss. Data are made once (about a minute) under results/runs/bench/train;
+broken off, it goes on with the runs that are still to come.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,24 @@ class Run:
         return self.tokens / self.cpu_s
 
 
+class Kept:
+    """The runs of a benchmark that was broken off: what is measured already is not measured again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text().splitlines() if file.exists() else []
+        self.runs = {line.rpartition("\t")[0]: Run(**json.loads(line.rpartition("\t")[2])) for line in lines}
+
+    def run(self, key: str, measure: Callable[[], Run]) -> Run:
+        """The run of that key, measured now where it is not kept."""
+        if key not in self.runs:
+            self.runs[key] = measure()
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a") as file:
+                file.write(f"{key}\t{json.dumps(asdict(self.runs[key]))}\n")
+        return self.runs[key]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,13 +119,18 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    bench = Bench(arguments.training_set or made_rows(arguments.rows + HELD_BACK), arguments.rows, arguments.epochs)
+    kept = Kept(arguments.output.with_suffix(".begun.jsonl"))
+    rows = arguments.training_set or made_rows(arguments.rows + HELD_BACK)
+    bench = Bench(rows, arguments.rows, arguments.epochs, kept)
     turns = [(who, seed) for seed in range(arguments.seeds) for who in (("TRL", "ours"), ("ours", "TRL"))[seed % 2]]
     runs = [bench.by_turns(who, seed) for who, seed in track(turns, "training by turns", console=console)]
     gains = {} if arguments.no_gains else bench.gains()
     result = summary(runs, gains)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1))
+    unfinished = arguments.output.with_suffix(".partial")
+    unfinished.write_text(json.dumps(result, indent=1))
+    unfinished.replace(arguments.output)
+    kept.file.unlink(missing_ok=True)
     show(result)
     console.print(f"written: {arguments.output}")
     sys.exit(0 if result["as fast as wanted"] and result["same loss"] else 1)
@@ -134,7 +160,7 @@ def made_rows(count: int) -> Path:
 class Bench:
     """Rows, and models made of a seed, ready to be trained in any way."""
 
-    def __init__(self, training_set: Path, rows: int, epochs: float) -> None:
+    def __init__(self, training_set: Path, rows: int, epochs: float, kept: Kept) -> None:
         from datasets import disable_progress_bars
         from transformers.utils import logging
 
@@ -150,6 +176,7 @@ class Bench:
             )
         self.rows, self.held_back, self.epochs = found[:rows], found[rows : rows + HELD_BACK], epochs
         self.folder = Path(tempfile.mkdtemp(prefix="bench-train-"))
+        self.kept, self.of = kept, f"{training_set.resolve()} {rows} rows {epochs} epochs"
 
     def model(self, seed: int) -> Path:
         """An untrained model of this seed."""
@@ -162,17 +189,25 @@ class Bench:
 
     def by_turns(self, who: str, seed: int) -> Run:
         """One training of TRL's or ours."""
-        return self.train(who, seed, who == "ours", OURS if who == "ours" else {}, "", self.epochs)
+        ours = who == "ours"
+        return self.kept.run(
+            f"{self.of}, {who}, seed {seed}",
+            lambda: self.train(who, seed, ours, OURS if ours else {}, "", self.epochs),
+        )
 
     def gains(self) -> dict[str, float]:
         """Tokens a CPU second of every row of GAINS, the best of two epochs by turns."""
         speeds: dict[str, float] = {}
-        turns = [name for _ in range(2) for name in GAINS]
-        for name in track(turns, "one gain after the other", console=console):
-            quick, settings, how = GAINS[name]
-            run = self.train(name, 0, quick, settings, how, 1, rows=GAINS_ROWS)
+        turns = [(turn, name) for turn in range(2) for name in GAINS]
+        for turn, name in track(turns, "one gain after the other", console=console):
+            run = self.kept.run(f"{self.of}, {name}, turn {turn}", partial(self.gain, name))
             speeds[name] = max(speeds.get(name, 0.0), run.speed)
         return speeds
+
+    def gain(self, name: str) -> Run:
+        """One epoch of a row of GAINS."""
+        quick, settings, how = GAINS[name]
+        return self.train(name, 0, quick, settings, how, 1, rows=GAINS_ROWS)
 
     def train(
         self,

@@ -27,6 +27,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 WANTED_MFU = 0.45
+WARMING = 3
+"""Steps that are not measured."""
 BUDGET_S = 420.0
 """Seconds for all variants together."""
 ROW = 8192
@@ -105,7 +107,7 @@ def in_turn(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace, variant: str) -> dict[str, Any]:
-    """One variant's figures; times are wall seconds of whole optimizer steps, memory is bytes on the device."""
+    """One variant's figures, over all measured steps; times are wall seconds of whole optimizer steps."""
     import torch
 
     from recipes.flops import step_flops
@@ -115,15 +117,15 @@ def measure(arguments: argparse.Namespace, variant: str) -> dict[str, Any]:
     torch.manual_seed(0)
     trainer, clock, length = make(arguments, how, device)
     trainer.train()
-    shown = trainer.train_dataset[: arguments.rows]  # each row is used once a step; all have about the same documents
-    documents = [n for lengths in shown["seq_lengths"] for n in lengths]
-    # The first token of a document has nothing to be predicted from.
-    supervised = sum(label != -100 for labels in shown["labels"] for label in labels)
+    first, last = (step * arguments.rows for step in (WARMING, WARMING + arguments.steps))
+    measured = trainer.train_dataset[first:last]  # rows come in their order
+    documents = [n for lengths in measured["seq_lengths"] for n in lengths]
+    supervised = sum(label != -100 for labels in measured["labels"] for label in labels)
     needed, tokens = step_flops(trainer.model.config, documents, supervised), sum(documents)
-    step_s = sorted(clock.steps_s)[len(clock.steps_s) // 2]
+    took_s = sum(clock.steps_s)
     from trl.trainer.utils import compute_flops_per_token
 
-    rate, usual = needed / step_s, compute_flops_per_token(trainer.model.config, length) * tokens / step_s
+    rate, usual = needed / took_s, compute_flops_per_token(trainer.model.config, length) * tokens / took_s
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     sheet = next((value * 1e12 for key, value in DATA_SHEET_TFLOPS.items() if key in name), None)
     result = {
@@ -132,13 +134,13 @@ def measure(arguments: argparse.Namespace, variant: str) -> dict[str, Any]:
         "attention": trainer.model.config._attn_implementation,
         "checkpointing": trainer.args.gradient_checkpointing,
         "weights": sum(p.numel() for p in trainer.model.parameters()),
-        "tokens a step": tokens,
+        "tokens": tokens,
+        "rows a step": arguments.rows,
         "longest row": length,
-        "documents a step": len(documents),
+        "documents": len(documents),
         "supervised share": round(supervised / tokens, 3),
-        "step, s (median)": step_s,
         "steps, s": clock.steps_s,
-        "tokens/s": tokens / step_s,
+        "tokens/s": tokens / took_s,
         "ceiling, TFLOP/s": ceiling / 1e12,
         "rate, TFLOP/s": rate / 1e12,
         "MFU": rate / ceiling,
@@ -196,18 +198,23 @@ def make(arguments: argparse.Namespace, how: dict[str, Any], device: Any) -> tup
     clock = _clock(device)
     args = SFTConfig(
         output_dir=str(arguments.output / "train-gpu"),
-        max_steps=3 + arguments.steps,
+        max_steps=WARMING + arguments.steps,
         gradient_accumulation_steps=arguments.rows,
         per_device_train_batch_size=1,
         gradient_checkpointing=checkpointing_needed(config, length, device, how),
         **{"packing": True, "max_length": length, "bf16": True, "optim": "adamw_torch_fused", "learning_rate": 1e-5},
         **{"use_cpu": device.type == "cpu", "report_to": "none", "save_strategy": "no", "disable_tqdm": True},
-        **{"logging_steps": 1, "train_sampling_strategy": "sequential", "dataloader_pin_memory": False},
+        **{
+            "logging_steps": 1,
+            "shuffle_dataset": True,
+            "train_sampling_strategy": "sequential",
+            "dataloader_pin_memory": False,
+        },
     )
     trainer = RecipeTrainer(
         model=model,
         args=args,
-        train_dataset=made_rows(config.vocab_size, length, arguments.rows * (3 + arguments.steps)),
+        train_dataset=made_rows(config.vocab_size, length, arguments.rows * (WARMING + arguments.steps)),
         processing_class=made_tokenizer(),
         callbacks=[clock],
     )
@@ -272,7 +279,7 @@ def _clock(device: Any) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             _wait(device)
-            if state.global_step > 3:
+            if state.global_step > WARMING:
                 self.steps_s.append(time.perf_counter() - self.begun)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:

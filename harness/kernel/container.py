@@ -31,6 +31,8 @@ from harness.kernel.zygote import ENVIRONMENT
 
 STDERR_KEPT = 4000
 END_S = 5.0
+REMOVE_S = 30.0
+REMOVALS = 4
 PROCESSORS = 1
 SHARED_MB = 8
 
@@ -124,14 +126,16 @@ class Container:
                 self._stderr = (self._stderr + line.decode(errors="replace"))[-STDERR_KEPT:]
 
     def _see_it_end(self, process: subprocess.Popen[bytes]) -> None:
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            removing = [self._docker, "rm", "--force", self.name]
+        """Wait for the client, which waits for the container; a container that stays is removed."""
+        removing = [self._docker, "rm", "--force", self.name]
+        for _ in range(REMOVALS):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run(removing, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
-            process.kill()
-            process.wait()
+                process.wait(END_S)
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(removing, stdin=subprocess.DEVNULL, capture_output=True, timeout=REMOVE_S)
+        process.kill()  # what is left then is removed by its label when this process is no more
+        process.wait()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it is gone; False after `timeout` seconds."""

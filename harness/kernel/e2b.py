@@ -14,25 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from harness.kernel import e2b_machine
+from harness.kernel import e2b_cells, e2b_machine
+from harness.kernel.e2b_cells import Flood, Outcome, Output, cell_result
 from harness.kernel.e2b_service import end_sandbox, open_sandbox, patiently
-from harness.kernel.guest.excerpt import Excerpt, excerpt
 from harness.kernel.protocol import (
     FILE_BYTES,
     HOME,
     OUTPUT_BYTES,
-    CellError,
     CellResult,
-    CellStatus,
     Completed,
     KernelUnavailable,
     Limits,
@@ -40,48 +36,14 @@ from harness.kernel.protocol import (
 )
 
 if TYPE_CHECKING:
-    from e2b_code_interpreter import AsyncSandbox, Execution
+    from e2b_code_interpreter import AsyncSandbox
 
 LIFETIME_S = 3600  # the most that a free account may ask for; renewed while cells run
 SLACK_S = 60.0
 FILE_S = 120.0
 BEGIN_S = 60.0
-FLOOD_CHARS = 64 << 20  # the SDK keeps all output in memory until the cell ends
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 LOST = ("ContextRestarting", "UnexpectedEndOfExecution")  # what E2B calls a kernel that ended under its cell
 MARK_KEPT = "get_ipython().dabstep_uncounted()\nget_ipython().dabstep_mark == {mark!r}"
-
-
-class _Flood(Exception):
-    """A cell gave more output than this process wants to hold."""
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """How a cell went: `execution` None where there is no reply; `note` is what the reader must know."""
-
-    status: CellStatus
-    execution: Execution | None = None
-    note: str | None = None
-
-
-class _Output:
-    """What a cell shows, as excerpts; raises _Flood beyond all measure."""
-
-    def __init__(self, limit: int) -> None:
-        self.stdout, self.stderr = Excerpt(limit), Excerpt(limit)
-        self._left = FLOOD_CHARS
-
-    def feed(self, into: Excerpt, text: str) -> None:
-        into.feed(text)
-        self._left -= len(text)
-        if self._left < 0:
-            raise _Flood
-
-    def shown(self, result: Any) -> None:
-        """A display that is not the cell's value goes where print goes."""
-        if not result.is_main_result and result.text:
-            self.feed(self.stdout, result.text + "\n")
 
 
 class E2BKernel:
@@ -126,14 +88,14 @@ class E2BKernel:
             await self._settle()
             self._held()
             limit = self._limits.cell_s if timeout is None else timeout
-            output = _Output(self._limits.output_chars)
+            output = Output(self._limits.output_chars)
             started = time.monotonic()
             try:
                 outcome = await self._attempt(code, limit, output)
             except asyncio.CancelledError:
                 self._recovery = asyncio.create_task(self._recover())
                 raise
-            return _result(code, outcome, time.monotonic() - started, output, self._limits.output_chars)
+            return cell_result(code, outcome, time.monotonic() - started, output, self._limits.output_chars)
 
     async def restart(self) -> None:
         """Begin again with an empty state, in the same sandbox; files in the home directory are kept."""
@@ -215,7 +177,7 @@ class E2BKernel:
                 return
         raise KernelUnavailable(f"E2B's kernel shows 'whole' as {begun.text!r}, which is not understood.")
 
-    async def _attempt(self, code: str, limit: float, output: _Output) -> _Outcome:
+    async def _attempt(self, code: str, limit: float, output: Output) -> Outcome:
         from e2b import SandboxException, TimeoutException
         from httpx import TransportError
 
@@ -231,8 +193,8 @@ class E2BKernel:
                     on_result=output.shown,
                 )
             )
-        except _Flood:
-            return await self._interrupted(f"{FLOOD_CHARS >> 20} MiB of output, its bound")
+        except Flood:
+            return await self._interrupted(f"{e2b_cells.FLOOD_CHARS >> 20} MiB of output, its bound")
         except TimeoutException:
             if await self._is_running(sandbox):
                 return await self._interrupted(f"{limit:g} s, its time limit")
@@ -243,7 +205,7 @@ class E2BKernel:
             return await self._died(f"was lost when the connection to it broke ({type(error).__name__})")
         if execution.error is not None and execution.error.name in LOST:
             return await self._died("process ended")
-        return _Outcome("error" if execution.error else "ok", execution)
+        return Outcome("error" if execution.error else "ok", execution)
 
     async def _renew(self, sandbox: AsyncSandbox, limit: float) -> None:
         """See to it that the sandbox lives longer than the next cell may run."""
@@ -251,27 +213,27 @@ class E2BKernel:
             await sandbox.set_timeout(self._lifetime_s)
             self._ends_at = time.monotonic() + self._lifetime_s
 
-    async def _interrupted(self, when: str) -> _Outcome:
+    async def _interrupted(self, when: str) -> Outcome:
         """What a cell has left that E2B interrupted when we stopped listening."""
         if await self._has_state(self._held()):
-            return _Outcome("timeout", note=f"The cell was interrupted after {when}. Variables are kept.")
+            return Outcome("timeout", note=f"The cell was interrupted after {when}. Variables are kept.")
         return await self._died(f"did not stop when it was interrupted after {when}, and was killed")
 
-    async def _died(self, reason: str) -> _Outcome:
+    async def _died(self, reason: str) -> Outcome:
         self._recovery = asyncio.create_task(self._revive())
         files = await asyncio.shield(self._recovery)
-        return _Outcome("died", note=f"The kernel {reason}. It has been restarted: all variables are gone, {files}.")
+        return Outcome("died", note=f"The kernel {reason}. It has been restarted: all variables are gone, {files}.")
 
     async def _is_running(self, sandbox: AsyncSandbox) -> bool:
         with contextlib.suppress(Exception):
-            return await sandbox.is_running()
+            return bool(await sandbox.is_running())
         return False
 
     async def _has_state(self, sandbox: AsyncSandbox) -> bool:
         """Whether the kernel that this one began still answers."""
         with contextlib.suppress(Exception):
             asked = MARK_KEPT.format(mark=self._mark)
-            return (await sandbox.run_code(asked, timeout=self._limits.grace_s)).text == "True"
+            return bool((await sandbox.run_code(asked, timeout=self._limits.grace_s)).text == "True")
         return False
 
     async def _revive(self) -> str:
@@ -295,28 +257,3 @@ class E2BKernel:
         if self._recovery is not None:
             await asyncio.shield(self._recovery)
             self._recovery = None
-
-
-def _result(code: str, outcome: _Outcome, duration: float, output: _Output, limit: int) -> CellResult:
-    execution = outcome.execution
-    result, error, cut = None, None, output.stdout.cut + output.stderr.cut
-    if execution is not None and execution.text is not None:
-        result, left_out = excerpt(execution.text, limit)
-        cut += left_out
-    if execution is not None and (raised := execution.error) is not None:
-        message, _ = excerpt(raised.value, limit)
-        traceback, left_out = excerpt(ANSI.sub("", raised.traceback), limit)
-        error = CellError(name=raised.name[:200], message=message, traceback=traceback)
-        cut += left_out
-    return CellResult(
-        code=code,
-        status=outcome.status,
-        stdout=output.stdout.text(),
-        stderr=output.stderr.text(),
-        result=result,
-        error=error,
-        note=outcome.note,
-        execution_count=(execution.execution_count or 0) if execution else 0,
-        duration_s=round(duration, 6),
-        cut_chars=cut,
-    )

@@ -16,6 +16,7 @@ def main() -> None:
     """See the module's docstring."""
     lifeline.hold()
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 otherwise: on a busy machine such workers hardly run
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it asks addresses of clouds what machine this is
     import ray
     from datatrove.executor import RayPipelineExecutor
 

@@ -1,8 +1,8 @@
 """The work of an ablation as jobs (`harness/jobs.py`): what is prepared, trained and scored, each a child process.
 
 A training whose process was killed is started again, and the recipe goes on from its last checkpoint that holds the
-optimizer's state; where there is none it starts anew, and what was scored of it is scored anew. A scoring goes on from its log. What is noted as done is
-not done again.
+optimizer's state; where there is none it starts anew, and what was scored of it is scored anew. A scoring goes on
+from its log. What is noted as done is not done again.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
+from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageTool,
@@ -24,7 +25,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 import harness.kernel.bwrap_sandbox  # noqa: F401  (registers the sandbox)
 from harness.records import Message, Question, Trace, Verdict
 from harness.trace import TraceError, chat_row, read_traces, token_row
-from tasks.notebook_task import NotebookSettings, notebook_task
+from tasks.notebook_task import SANDBOX, NotebookSettings, notebook_task
 
 ANSWERS = {"right": "3", "wrong": "3", "silent": "3", "endless": "3", "broken": "3", "unknown": None}
 
@@ -124,6 +125,22 @@ def test_a_trace_says_what_was_asked_of_whom_and_where_it_ran(traces: dict[str, 
     )
     assert (trace.input_tokens, trace.output_tokens) == (30, 6)
     assert [(cell.result, cell.status) for cell in trace.cells] == [("3", "ok")]
+
+
+def test_a_sample_that_inspect_recovered_after_a_kill_is_the_same_trace(
+    traces: dict[str, Trace], log: Path, tmp_path: Path
+) -> None:
+    """Inspect makes it of the events, and leaves out the store (cells, answer) and the sandbox."""
+    whole = read_eval_log(str(log))
+    whole.eval.task_args = {"sandbox": SANDBOX}  # as the tasks of tasks/ have it
+    lost = [sample.model_copy(update={"store": {}, "sandbox": None}) for sample in whole.samples or []]
+    write_eval_log(whole.model_copy(update={"samples": lost}), str(tmp_path / "recovered.eval"))
+    recovered = {trace.question_id: trace for trace in read_traces(tmp_path / "recovered.eval")}
+    assert recovered.keys() == traces.keys()
+    assert any(trace.cells for trace in traces.values())
+    for name, trace in traces.items():
+        ran = trace.executor if trace.cells else recovered[name].executor
+        assert recovered[name] == trace.model_copy(update={"log": recovered[name].log, "executor": ran})
 
 
 def test_the_tools_are_the_schemas_that_were_sent(traces: dict[str, Trace]) -> None:

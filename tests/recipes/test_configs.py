@@ -8,6 +8,7 @@ gradient is accumulated. QLoRA is really quantised: bitsandbytes has a CPU backe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,11 @@ from tests.recipes.test_templates import TOOLS, conversation
 from tests.stand_ins.tokenizers import stock_tokenizer
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
-SFT = sorted(path.name for path in CONFIGS.glob("*.yaml") if "recipes/sft.py" in path.read_text(encoding="utf-8"))
+SFT = sorted(
+    path.name
+    for path in CONFIGS.glob("*.yaml")
+    if re.search(rf"^#.*recipes/sft\.py(?s:.*)--config recipes/configs/{path.name}", path.read_text("utf-8"), re.M)
+)
 FAMILY = {
     None: "tiny",
     "Qwen/Qwen3-4B-Instruct-2507": "qwen3_instruct_2507",
@@ -82,10 +87,8 @@ def two_steps(name: str, folder: Path, output: Path) -> Any:
 def test_every_yaml_says_what_it_is_where_it_runs_and_what_to_expect() -> None:
     assert len(SFT) >= 6
     for name in SFT:
-        head = (CONFIGS / name).read_text(encoding="utf-8").split("\n\n")[0]
-        comment = [line for line in head.splitlines() if line.startswith("#")]
-        assert any("recipes/sft.py" in line for line in comment), name
-        assert any("Expected:" in line for line in comment), name
+        lines = (CONFIGS / name).read_text(encoding="utf-8").splitlines()
+        assert any(line.startswith("#") and "Expected:" in line for line in lines), name
 
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes and torch on CPUs: what is slow there, what a GPU would have

@@ -83,15 +83,27 @@ def sharded(self, *args, **kwargs):
     begin(self, *args, **kwargs)
 state.AcceleratorState.__init__ = sharded
 
+import torch.distributed.fsdp as fsdp
+
+shard, sharded_modules = fsdp.fully_shard, []
+def counted(module, *args, **kwargs):
+    sharded_modules.append(type(module).__name__)
+    return shard(module, *args, **kwargs)
+fsdp.fully_shard = counted
+
 sys.argv = ["sft.py", *sys.argv[1:]]
 from recipes.sft import main
 main()
+if state.PartialState().is_main_process:
+    print("sharded:", *sharded_modules)
 """
 
 
 @pytest.mark.slow
 def test_fsdp2_takes_two_steps_on_two_processes_and_leaves_a_whole_model(tmp_path: Path) -> None:
     import json
+
+    from safetensors.torch import load_file
 
     from recipes.tiny import make_tiny_model
     from tests.recipes.test_rows import chat, write
@@ -111,7 +123,12 @@ def test_fsdp2_takes_two_steps_on_two_processes_and_leaves_a_whole_model(tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("32 rows read, 32 used") == 1
-    assert (tmp_path / "out" / "model.safetensors").stat().st_size == (
-        tmp_path / "model" / "model.safetensors"
-    ).stat().st_size
+    assert "sharded: " + "Qwen3DecoderLayer " * 4 in done.stdout
+    before, after = (load_file(tmp_path / folder / "model.safetensors") for folder in ("model", "out"))
+    head = after.pop("lm_head.weight", after["model.embed_tokens.weight"])  # tied, and then written twice
+    assert head.equal(after["model.embed_tokens.weight"])
+    assert {name: weight.shape for name, weight in after.items()} == {
+        name: weight.shape for name, weight in before.items()
+    }
+    assert not any(after[name].equal(before[name]) for name in after if "proj" in name)
     assert json.loads((tmp_path / "out" / "training-data.json").read_text())["sources"][0]["used"] == 32

@@ -48,6 +48,7 @@ def noise(study: Path, *flags: str) -> float:
     found: list[float] = []
     embedding = trainer.model.get_input_embeddings()  # type: ignore[union-attr,operator]
 
+    @torch.no_grad()
     def look(module: Any, given: Any, output: torch.Tensor) -> None:
         plain = torch.nn.functional.embedding(given[0], module.weight)
         found.append(float((output - plain).abs().max()))

@@ -124,6 +124,10 @@ def test_what_is_missing_or_wrong_is_said_in_a_line(
     with pytest.raises(RecipeError):
         grpo.make_trainer(recipe, args, model_config)
     assert "a multiple of 2 steps apart" in capsys.readouterr().err
+    recipe, args, model_config = grpo.parse(flags(folder, tmp_path, "tiny-grpo.yaml"))
+    with pytest.raises(RecipeError):
+        grpo.make_trainer(recipe, args, model_config)
+    assert "has 4 prompts and 16 are rolled out together" in capsys.readouterr().err
 
 
 def script(name: str, folder: Path, output: Path) -> list[str]:

@@ -23,7 +23,9 @@ import base64
 import codecs
 import contextlib
 import datetime
+import itertools
 import json
+import shutil
 import struct
 import tempfile
 import threading
@@ -77,7 +79,7 @@ class Sandbox:
 
     id: str
     asked: dict[str, Any]
-    folder: tempfile.TemporaryDirectory[str]
+    folder: Path
     files: dict[str, Path] = field(default_factory=dict)
     kernel: StreamingKernel | None = None
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -110,6 +112,8 @@ class E2B:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._port = 0
+        self._numbers = itertools.count()
+        self._folder = tempfile.TemporaryDirectory(prefix="stand-in-e2b-")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -134,6 +138,7 @@ class E2B:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._folder.cleanup()
 
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -208,7 +213,7 @@ class E2B:
         if request.headers.get("X-API-KEY") != self.KEY:
             return _said(401, "Invalid API key")
         asked = await request.json()
-        sandbox = Sandbox(f"i{len(self.made):04}", asked, tempfile.TemporaryDirectory(prefix="stand-in-e2b-"))
+        sandbox = Sandbox(f"i{next(self._numbers):04}", asked, Path(tempfile.mkdtemp(dir=self._folder.name)))
         self.made.append(sandbox)
         self._alive[sandbox.id] = sandbox
         self._live_for(sandbox, asked["timeout"])
@@ -257,7 +262,7 @@ class E2B:
         async with sandbox.starting:
             if sandbox.kernel is not None:
                 await sandbox.kernel.close()
-        sandbox.folder.cleanup()
+        shutil.rmtree(sandbox.folder, ignore_errors=True)
 
     # The sandbox's daemon.
 
@@ -283,7 +288,7 @@ class E2B:
             part = await (await request.multipart()).next()
             path, data = path or part.filename, bytes(await part.read())  # type: ignore[union-attr]
         if path.startswith(INPUT + "/") and sandbox.kernel is None:
-            kept = Path(sandbox.folder.name, str(len(sandbox.files)))
+            kept = sandbox.folder / str(len(sandbox.files))
             kept.write_bytes(data)
             sandbox.files[path.removeprefix(INPUT + "/")] = kept
         else:

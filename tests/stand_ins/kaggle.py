@@ -21,6 +21,7 @@ import base64
 import hashlib
 import io
 import json
+import sys
 import threading
 import time
 import zipfile
@@ -52,7 +53,7 @@ class Kaggle:
         class Handler(_Handler):
             kaggle = stand_in
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -92,6 +93,13 @@ class Kaggle:
         self._thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     kaggle: Kaggle
     protocol_version = "HTTP/1.1"
@@ -124,7 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         handle = urlsplit(self.path).path.strip("/").removesuffix("/archive.zip")
         fault = kaggle._of_store.get(handle, "")
         name, _, number = fault.partition(":")
-        data = kaggle.archives[handle]
+        data = kaggle.archives.get(handle)
+        if data is None:
+            return self._say(404, b"no such archive")
         if name == "503-store":
             return self._say(503, b"busy")
         if name == "no-archive":

@@ -48,7 +48,7 @@ class BatteryCell(BaseModel):
     timeout     the cell's limit in seconds; the battery's own unless given
     reads       a path read through the sandbox's file API afterwards, `writes` one written
     refused     whether that API must refuse
-    late        whether the kernel's end may be told with the next cell, by which it must be back
+    late        how many cells later the kernel must be back, where its end may be told late; 0 unless given
     holds       what the file that was read must hold
     differs     why the outcome is another in this sandbox (`differences.yaml`), None where it is not
     """
@@ -66,7 +66,7 @@ class BatteryCell(BaseModel):
     reads: str | None = None
     writes: str | None = None
     refused: bool = False
-    late: bool = False
+    late: int = 0
     holds: str | None = None
     differs: str | None = None
 
@@ -107,7 +107,10 @@ def _differences() -> dict[str, dict[str, dict[str, Any]]]:
     text = (resources.files(__package__) / DIFFERENCES).read_text(encoding="utf-8")
     read: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(text)
     return {
-        sandbox: {cell: {**change, "status": tuple(change["status"])} for cell, change in cells.items()}
+        sandbox: {
+            cell: {name: tuple(value) if name == "status" else value for name, value in change.items()}
+            for cell, change in cells.items()
+        }
         for sandbox, cells in read.items()
     }
 
@@ -187,8 +190,9 @@ async def attempt(cell: BatteryCell, kernel: Kernel, files: Files | None, stage:
     if cell.reads is not None or cell.writes is not None:
         complaints += [f"file API: {complaint}" for complaint in await _through_files(cell, files, stage)]
     after = await kernel.run(AFTER[0], LIMITS.cell_s)
-    if cell.late and after.status == "died":
-        after = await kernel.run(AFTER[0], LIMITS.cell_s)
+    for _ in range(cell.late):
+        if after.result != AFTER[1]:
+            after = await kernel.run(AFTER[0], LIMITS.cell_s)
     if after.result != AFTER[1]:
         complaints.append(f"afterwards {AFTER[0]} gave {after.text()[:200]!r}")
     for text in (result.model_dump_json(), after.model_dump_json()):

@@ -175,6 +175,8 @@ def _become_child(streams: Sequence[int], keep: int) -> int:
     out by session, and all kernels together are to weigh no more than the host that serves them.
     """
     _lead_group(0)
+    with contextlib.suppress(OSError):  # a cell that wakes takes no processor from the host, nor from process 1
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

@@ -22,6 +22,7 @@ import termios
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 WINDOW = 1 << 20
@@ -127,7 +128,7 @@ class Relay:
             wanted = (READ if channel.is_source and channel.credit > 0 and room and not channel.ends else 0) | (
                 WRITE if channel.waiting else 0
             )
-            self._ask(channel.descriptor, wanted, lambda mask, channel=channel: self._ready(channel, mask))
+            self._ask(channel.descriptor, wanted, partial(self._ready, channel))
 
     def _ask(self, descriptor: int, wanted: int, action: Callable[[int], None]) -> None:
         asked = self.selector.get_map().get(descriptor)
@@ -258,13 +259,13 @@ class Relay:
                 case {"taken": int() as taken, "count": int() as count} if taken in self._channels:
                     self._channels[taken].credit += count
                 case {"over": int() as over} if over in self._channels:
-                    channel = self._channels[over]
-                    self.in_order(channel.group, lambda: self._end(channel))
+                    ending = self._channels[over]
+                    self.in_order(ending.group, partial(self._end, ending))
         elif (channel := self._channels.get(number)) is not None and channel.is_sink and not channel.ends:
             if len(channel.waiting) > 8 * WINDOW:
                 raise RelayError("more than was let through")
             if channel.is_source:  # a socket
-                self.in_order(channel.group, lambda: self._put(channel, data))
+                self.in_order(channel.group, partial(self._put, channel, data))
             else:
                 self._put(channel, data)
 

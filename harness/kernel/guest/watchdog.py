@@ -17,7 +17,7 @@ from harness.kernel.guest.confine import HOME
 PAGE = os.sysconf("SC_PAGE_SIZE")
 GROWTH = 4 << 30  # bytes a second that one processor fills
 SHORTEST_S, LONGEST_S = 0.01, 0.25
-SHARE = 10  # at most every tenth of the time goes into looking
+SHARE = 10  # about a tenth of the time goes into looking, more only where that would be later than LONGEST_S
 
 
 class Watchdog:
@@ -31,15 +31,15 @@ class Watchdog:
 
     def is_beyond(self) -> bool:
         """Whether more than the limit is held; sets `wait_s`."""
-        started = time.monotonic()
-        if started - self._looked < self._wait_s:
+        if time.monotonic() - self._looked < self._wait_s:
             return False
+        started = time.process_time()  # on a busy machine a look takes long, which is no reason to look less often
         held = self._held(_resident)
         if held > self._limit:
             held = self._held(_proportional)
         self._looked = time.monotonic()
         ahead = (self._limit - held) / self._growth
-        self._wait_s = max(min(max(ahead, SHORTEST_S), LONGEST_S), SHARE * (self._looked - started))
+        self._wait_s = min(max(ahead, SHORTEST_S, SHARE * (time.process_time() - started)), LONGEST_S)
         return held > self._limit
 
     @property

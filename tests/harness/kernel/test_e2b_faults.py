@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import e2b, e2b_service
+from harness.kernel import e2b, e2b_cells, e2b_service
 from harness.kernel.e2b import E2BKernel
 from harness.kernel.protocol import KernelUnavailable, Limits
 from tests.stand_ins.e2b import E2B
@@ -169,7 +169,7 @@ async def test_a_service_that_hangs_costs_no_more_than_the_cells_time(service: E
 
 
 async def test_a_flood_of_output_is_stopped(service: E2B, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(e2b, "FLOOD_CHARS", 3 << 20)
+    monkeypatch.setattr(e2b_cells, "FLOOD_CHARS", 3 << 20)
     async with await E2BKernel.create(limits=LIMITS) as kernel:
         await kernel.run("x = 5")
         result = await kernel.run("while True: print('y' * 1000)")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.kernel.bwrap import BwrapKernel
 from harness.kernel.cgroup import CannotGroup, Groups, Place, memory_bound, places
+from harness.kernel.guest import watchdog
 from harness.kernel.protocol import KernelUnavailable, Limits
 from harness.kernel.zygote import Zygote
 
@@ -183,3 +186,12 @@ def test_where_none_can_be_made_the_reason_is_said(monkeypatch: pytest.MonkeyPat
     gone = Place(tmp_path / "gone", tmp_path / "gone", 2)
     monkeypatch.setattr("harness.kernel.cgroup.places", lambda: iter([gone]))
     assert memory_bound() == f"a watchdog, since no control group can be made ({gone}: No such file or directory)"
+
+
+def test_the_watchdog_looks_four_times_a_second_however_long_a_look_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SimpleNamespace(monotonic=time.monotonic, process_time=itertools.count(step=5.0).__next__)
+    monkeypatch.setattr(watchdog, "time", slow)
+    monkeypatch.setattr(watchdog, "HOME", "/")
+    watching = watchdog.Watchdog(1 << 60)
+    assert not watching.is_beyond()
+    assert 0 < watching.wait_s <= 0.25

@@ -24,7 +24,14 @@ def test_random_kills_lose_nothing_and_pay_again_only_for_samples_in_flight(tmp_
     write_school(tmp_path)
     draw = random.Random(7)
     with StandIn(rule=teach, latency_s=0.5) as there:
-        trace = {"tries": 1, "simulate": None, "args": ["--max-samples", str(AT_ONCE), "--log-buffer", "1"]}
+        trace = {
+            "tries": 1,
+            "simulate": None,
+            "args": [
+                "--max-samples",
+                str(AT_ONCE),
+            ],
+        }
         config = config_of(tmp_path, there.base_url, trace=trace)
         (tmp_path / "config.json").write_text(json.dumps({"config": config, "base_url": there.base_url}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,10 @@ from pipeline.runs.stages import shards
 from pipeline.runs.store import read_rows
 from recipes.rows import read_rows as training_rows
 from recipes.tiny import make_tiny_model
-from tests.pipeline.publishing.school import PUPILS, config_of, run_school, teach, write_school
+from tests.pipeline.publishing.school import PUPILS, SALES, config_of, run_school, teach, write_school
+from tests.stand_ins.e2b import E2B
 from tests.stand_ins.endpoint import StandIn
+from tests.stand_ins.kaggle import Kaggle
 
 ROOT = Path(__file__).parents[3]
 
@@ -164,6 +167,32 @@ def test_the_card_tells_this_runs_figures_and_the_hubs_checks_take_it(school: Sc
     assert "| curate | 8 | 2 |" in card.text
     assert "1 trivial: no cell computes" in card.text
     assert "contamination: 2 questions of the benchmark" in card.text
+
+
+def test_a_row_runs_as_its_card_says_by_the_clients_that_the_card_names(school: School, tmp_path: Path) -> None:
+    """kagglehub, datasets and e2b_code_interpreter are the real ones; Kaggle and E2B are played over HTTP."""
+    *_, snippet = re.findall(r"```python\n(.*?)```", (school.dataset / "README.md").read_text(), flags=re.S)
+    (tmp_path / "snippet.py").write_text(snippet.replace("PATH_OR_NAME", str(school.dataset)))
+    with Kaggle() as kaggle, E2B() as e2b:
+        for name in PUPILS:
+            kaggle.add(f"ann/{name}/versions/3", {"tables/sales.csv": SALES.encode(), "notes.txt": b"none"})
+        environment = {
+            **os.environ,
+            **e2b.environment,
+            **kaggle.environment,
+            "no_proxy": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        environment |= {"KAGGLEHUB_CACHE": str(tmp_path / "kaggle"), "HF_HOME": str(tmp_path / "hf")}
+        done = subprocess.run(
+            [sys.executable, "snippet.py"], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert kaggle.asked.total() == 1
+        assert (len(e2b.made), e2b.alive) == (1, []), "made, and ended by the snippet itself"
+        assert e2b.made[0].asked["timeout"] == 240
+    shown, answer = done.stdout.strip().splitlines()[-2:]
+    assert (shown, answer) in {("np.int64(55)", "answer: 55.00"), ("np.float64(5.5)", "answer: 5.5")}
 
 
 @pytest.mark.slow
