@@ -83,7 +83,7 @@ class Expected(_Part):
 
 
 class Settings(_Part):
-    """The whole ablation; see README, "Ablate"."""
+    """The whole ablation; see docs/training.md, "Ablate"."""
 
     study: str
     run: str

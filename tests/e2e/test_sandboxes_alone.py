@@ -1,4 +1,4 @@
-"""Another project uses our sandboxes alone: the README's own task, in a folder that knows nothing of this one."""
+"""Another project uses our sandboxes alone: docs/kernels.md's own task, in a folder that knows nothing of this one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ print([message.text for message in log.samples[0].messages if message.role == "t
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with the README's task and its data."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [task] = re.findall(r"```python\n(# parcels\.py.*?)```", readme, flags=re.S)
+    """A folder with the docs' task and its data."""
+    page = (ROOT / "docs/kernels.md").read_text(encoding="utf-8")
+    [task] = re.findall(r"```python\n(# parcels\.py.*?)```", page, flags=re.S)
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "parcels.py").write_text(task)

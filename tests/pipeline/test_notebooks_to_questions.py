@@ -128,7 +128,9 @@ def test_a_notebook_that_gives_orders_is_treated_as_any_other(tmp_path: Path) ->
 
 
 def test_the_readmes_configuration_is_one() -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Run the pipeline\n")[1].split("\n## ")[0]
+    section = (
+        (ROOT / "docs/pipeline.md").read_text(encoding="utf-8").split("## Run the pipeline\n")[1].split("\n## ")[0]
+    )
     (text,) = re.findall(r"```yaml\n(.*?)```", section, flags=re.S)
     config = make_config(yaml.safe_load(text), load_stages())
     assert config.stages["verify"].solvers[1].model == "vllm/Qwen/Qwen3-32B"

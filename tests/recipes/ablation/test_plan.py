@@ -128,7 +128,7 @@ def test_the_ablations_that_come_with_the_sources_can_be_planned(path: Path, mon
 
 def test_the_readmes_yaml_is_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Ablate\n")[1].split("\n## ")[0]
+    section = (ROOT / "docs/training.md").read_text(encoding="utf-8").split("\n## Ablate\n")[1].split("\n## ")[0]
     [block] = re.findall(r"```yaml\n(.*?)```", section, flags=re.S)
     (tmp_path / "ablation.yaml").write_text(block)
     settings = read_settings(tmp_path / "ablation.yaml")

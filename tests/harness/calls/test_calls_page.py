@@ -1,4 +1,4 @@
-"""The README's example of a call, run as it stands there against the stand-in."""
+"""The docs' example of a call, run as it stands there against the stand-in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from tests.stand_ins.endpoint import StandIn
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs/pipeline.md"
 
 
 def test_the_readmes_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = README.read_text(encoding="utf-8").split("## Call a model from your own code\n")[1].split("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## Call a model from your own code\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.S)
     monkeypatch.chdir(tmp_path)
     with StandIn(rule=lambda _: '{"score": 4, "why": "so"}') as there:
