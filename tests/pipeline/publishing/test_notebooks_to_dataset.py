@@ -204,7 +204,7 @@ def test_the_recipe_trains_two_steps_on_it(school: School, tmp_path: Path) -> No
     command += ["--output_dir", str(tmp_path / "out"), "--max_length", "4096", "--per_device_train_batch_size", "1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "rows: 2 kept, 0 dropped" in done.stdout
+    assert "rows: 2 used, 0 dropped" in done.stdout
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
