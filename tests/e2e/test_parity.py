@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -328,10 +329,9 @@ def test_no_token_spans_the_end_of_a_prompt(name: str, text: str) -> None:
     assert whole == tokenizer(prompt)["input_ids"] + tokenizer(text)["input_ids"]
 
 
-def boundary_cases(made: dict[str, Case] = {}) -> dict[str, Case]:  # noqa: B006  (made once)
-    if not made:
-        made.update({name: make_case(name) for name in CASES})
-    return made
+@cache
+def boundary_cases() -> dict[str, Case]:
+    return {name: make_case(name) for name in CASES}
 
 
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_thinking_2507"])
