@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from huggingface_hub import ModelCard
 
 from recipes.publishing import command_typed, training_data
 from recipes.tiny import make_tiny_model
+from tests.stand_ins.hub import hub_stand_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,13 +43,7 @@ def test_training_data_are_named_by_the_hash_of_their_rows_also_in_a_mixture(tmp
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Any]:
-    found = importlib.util.spec_from_file_location("hub_stand_in", ROOT / "tests/stand_ins/hub.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["hub_stand_in"] = module
-    found.loader.exec_module(module)
-    with module.hub_stand_in() as stand_in:
+    with hub_stand_in() as stand_in:
         yield stand_in
 
 

@@ -6,7 +6,6 @@ of its own, since that reads HF_ENDPOINT when it is imported.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from harness.records import Result
 from results.hub import HubError, Measured
 from results.model_card import Trained, TrainingData, write_model_card
+from tests.stand_ins.hub import hub_stand_in
 
 ROOT = Path(__file__).parents[2]
 TRAINED = Trained(
@@ -85,13 +85,7 @@ def test_a_name_the_hub_would_not_take_is_refused(name: str, tmp_path: Path) -> 
 
 @pytest.fixture
 def hub() -> Iterator[Any]:
-    found = importlib.util.spec_from_file_location("hub_stand_in", ROOT / "tests/stand_ins/hub.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["hub_stand_in"] = module
-    found.loader.exec_module(module)
-    with module.hub_stand_in() as stand_in:
+    with hub_stand_in() as stand_in:
         yield stand_in
 
 
