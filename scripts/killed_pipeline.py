@@ -31,16 +31,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pyarrow import parquet
 from rich.console import Console
 
-from harness.calls.ledger import Ledger
-from pipeline.evaluation import Evaluation, evaluate
-from pipeline.quarantine import read_quarantine
 from pipeline.runs.layout import stage_folders
-from pipeline.runs.stages import shards
-from pipeline.runs.store import read_rows
 from scripts.pipeline_demo import run_command, run_environment
+from scripts.pipeline_outcome import Outcome, Paid, outcome_of, without_messages, without_the_best_try
 from tests.killing import MAIN, Process, by_chance, run_killed, start, wait_until
 from tests.pipeline.corpus.make import ROOT, corpus, put_on
 from tests.stand_ins.endpoint import Faults, StandIn
@@ -55,34 +50,6 @@ ASKING = frozenset({"edu_score", "extract", "ask", "verify"})
 EVALUATING = frozenset({"verify", "trace"})
 WORKERS, AT_ONCE, SAMPLES = 2, 4, 2
 LATENCY_S, TRY_S = 0.2, 30
-USABLE_OR_NOT = ("answered", "cut off", "wrong schema", "no JSON", "empty reply")
-"""Outcomes of tries in the ledger that had a reply, which was paid."""
-
-
-@dataclass
-class Paid:
-    """Replies that the provider gave out: to the pipeline's own calls, and as turns of evaluations."""
-
-    replies: int = 0
-    turns: int = 0
-
-    def __sub__(self, other: Paid) -> Paid:
-        return Paid(self.replies - other.replies, self.turns - other.turns)
-
-    def __add__(self, other: Paid) -> Paid:
-        return Paid(self.replies + other.replies, self.turns + other.turns)
-
-
-@dataclass
-class Outcome:
-    """A finished run as it is compared, and what of the provider's replies it holds."""
-
-    rows: dict[str, list[dict[str, Any]]]
-    dropped: dict[str, list[dict[str, Any]]]
-    published: dict[str, list[dict[str, Any]]]
-    partial: list[str]
-    holds: Paid
-    most_turns: int
 
 
 @dataclass
@@ -193,12 +160,12 @@ class Study:
 
     def _compare(self, got: Outcome, wanted: Outcome, there: Provider, disturbed: bool, report: Report) -> None:
         for what, ours, theirs in (
-            ("rows", _told_rows(got.rows, disturbed), _told_rows(wanted.rows, disturbed)),
+            ("rows", *map(without_the_best_try if disturbed else dict, (got.rows, wanted.rows))),
             ("drops", got.dropped, wanted.dropped),
-            ("published", _told(got.published), _told(wanted.published)),
+            ("published", *map(without_messages, (got.published, wanted.published))),
         ):
-            report.faults += [f"{what} of {name} differ" for name in sorted(ours.keys() | theirs.keys())
-                              if ours.get(name) != theirs.get(name)]  # fmt: skip
+            names = sorted(ours.keys() | theirs.keys())
+            report.faults += [f"{what} of {name} differ" for name in names if ours.get(name) != theirs.get(name)]
         report.other_messages += sum(
             one["messages"] != other["messages"]
             for name, rows in got.published.items()
@@ -271,31 +238,6 @@ def provider(made: Path, faults: Mapping[str, float], seed: int = 0) -> Iterator
         yield Provider(models, kaggle, paid)
 
 
-def outcome_of(run: Path) -> Outcome:
-    """A finished run, without the names of its logs, which hold the time."""
-    turns = [turns for folder in run.glob("stages/*/*/*/logs") for turns in _turns(folder.parent)]
-    with Ledger(run / "calls.sqlite") as ledger:
-        tries = ledger.totals().tries
-    dataset = run / "dataset"
-    return Outcome(
-        rows={
-            name: [_comparable(row.model_dump(mode="json")) for shard in shards(folder) for row in read_rows(shard)]
-            for name, folder in stage_folders(run)
-        },
-        dropped={
-            name: [dropped.model_dump(mode="json") for dropped in read_quarantine(run, name)]
-            for name, _ in stage_folders(run)
-        },
-        published={
-            str(file.relative_to(dataset)): parquet.read_table(file).to_pylist()
-            for file in sorted(dataset.rglob("*.parquet"))
-        },
-        partial=[str(path.relative_to(run)) for path in run.rglob("*.partial")],
-        holds=Paid(sum(tries.get(outcome, 0) for outcome in USABLE_OR_NOT), sum(turns)),
-        most_turns=max(turns, default=0),
-    )
-
-
 def in_flight(kills: Mapping[str, int], most_turns: int) -> Paid:
     """The most that can have been in flight at these kills ("worker in trace" -> how many)."""
     most = Paid()
@@ -304,37 +246,6 @@ def in_flight(kills: Mapping[str, int], most_turns: int) -> Paid:
         ranks = count * (WORKERS if who == MAIN else 1)
         most += Paid(ranks * AT_ONCE * (stage in ASKING), ranks * SAMPLES * most_turns * (stage in EVALUATING))
     return most
-
-
-def _turns(evaluation: Path) -> list[int]:
-    """The model's turns in each sample of a finished evaluation."""
-    from inspect_ai.log import read_eval_log
-
-    log = evaluate(Evaluation("none/none"), evaluation)  # which finds it whole, and runs nothing
-    samples = read_eval_log(str(log)).samples or []
-    return [sum(message.role == "assistant" for message in sample.messages) for sample in samples]
-
-
-def _comparable(row: dict[str, Any]) -> dict[str, Any]:
-    if row.get("traced"):
-        row["traced"]["log"] = ""
-    return row
-
-
-def _told_rows(rows: Mapping[str, list[dict[str, Any]]], disturbed: bool) -> dict[str, list[dict[str, Any]]]:
-    """The rows; of disturbed runs without which try was the best, for a broken turn makes a try longer."""
-    if not disturbed:
-        return dict(rows)
-    return {name: [row | {"curated": row["curated"] and row["curated"] | {"epoch": 0}} for row in own]
-            for name, own in rows.items()}  # fmt: skip
-
-
-def _told(published: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """The published rows without their messages: a broken turn is part of a trace, and its row is the same row."""
-    return {
-        name: [{key: value for key, value in row.items() if key != "messages"} for row in rows]
-        for name, rows in published.items()
-    }
 
 
 def _stage(run: Path) -> str:

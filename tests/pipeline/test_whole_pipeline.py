@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.killed_pipeline import FAULTS, SMALL, Study, outcome_of, provider
+from scripts.killed_pipeline import FAULTS, SMALL, Study, provider
+from scripts.pipeline_outcome import outcome_of
 
 KILLS = 4
 RAY = {"workers": 2, "memory_gb": 0.5, "stall_minutes": 5}

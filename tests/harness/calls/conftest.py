@@ -52,3 +52,8 @@ def caller_of(ledger: Ledger) -> Callable[..., Caller]:
         return Caller(Endpoint("judge", base_url, "stand-in", **fields), ledger, "score", limits=limits, **options)
 
     return make
+
+
+def first_json(payload: dict[str, Any]) -> str:
+    """The right answer, also after a repair was asked for."""
+    return next(str(m["content"]) for m in payload["messages"] if str(m["content"]).startswith("{"))
