@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,33 +87,48 @@ def asked(level: str, ids: list[str], **changes: Any) -> Task:
     return task
 
 
-@pytest.fixture(scope="package", autouse=True)
-def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a task file of our own of 450 questions, which for these tests is the official one."""
+@contextmanager
+def taken_for_official(folder: Path) -> Iterator[None]:
+    """Within it, the task file of `folder` is the benchmark's, and the folder is where its files are looked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(benchmark_files.TASKS, "all.jsonl", sha256_of(folder / "tasks" / "all.jsonl"))
+        patch.setenv("DABSTEP_DIR", str(folder))
+        yield
+
+
+@pytest.fixture(scope="session")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a task file of our own of 450 questions."""
     folder = tmp_path_factory.mktemp("benchmark")
     (folder / "tasks").mkdir()
     lines = [{"task_id": i, "level": "easy" if i in EASY else "hard"} for i in reversed([*EASY, *HARD])]
     (folder / "tasks" / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(benchmark_files.TASKS, "all.jsonl", sha256_of(folder / "tasks" / "all.jsonl"))
-        patch.setenv("DABSTEP_DIR", str(folder))
-        yield folder
+    return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def logs(benchmark: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The logs of a run over all 450 questions."""
     folder = tmp_path_factory.mktemp("logs")
-    return logged([asked("easy", EASY), asked("hard", HARD)], folder, temperature=0.5)
+    with taken_for_official(benchmark):
+        return logged([asked("easy", EASY), asked("hard", HARD)], folder, temperature=0.5)
 
 
-@pytest.fixture(scope="package")
-def submission(logs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def submission(benchmark: Path, logs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The submission's folder, made once; a test that changes it takes a copy."""
     folder = tmp_path_factory.mktemp("made") / "submission"
-    done = dabstep("submit", *logs, "--output", folder, *DECLARED)
+    with taken_for_official(benchmark):
+        done = dabstep("submit", *logs, "--output", folder, *DECLARED)
     assert done.exit_code == 0, done.output
     return folder
+
+
+@pytest.fixture(autouse=True)
+def official(benchmark: Path, logs: list[Path], submission: Path) -> Iterator[None]:
+    """For the length of a test that file is the official one; what lasts longer than the test is made before."""
+    with taken_for_official(benchmark):
+        yield
 
 
 def dabstep(*words: str | Path) -> Result:
