@@ -179,7 +179,8 @@ def _slots(places: Sequence[Place], any_work: bool = False) -> list[Slot]:
 
 def show(outcome: Outcome, console: Console) -> None:
     """Print the table, what may be said, and what is missing."""
-    console.print(table(outcome) if outcome.scored else "nothing is scored yet", markup=False, highlight=False)
+    scores = table(outcome) if outcome.scored else "nothing is scored yet"
+    console.print(scores, markup=False, highlight=False, soft_wrap=True)
     console.print(comparison_text(outcome), markup=False, highlight=False, soft_wrap=True)
     for label, why in outcome.missing.items():
         console.print(f"not scored: {label}: {why}", markup=False, highlight=False, soft_wrap=True)
