@@ -1,9 +1,10 @@
 """In which order an epoch shows the rows: drawn from seed and epoch alone, by length where padding is to be saved.
 
 Rows of about the same length share a batch, so little of it is padding; which rows meet is drawn anew each epoch within
-runs of fifty batches, and the batches are shuffled, so that their lengths do not rise and fall with the steps. Rows of a
-length are often of a kind, and then less is learned in as many steps (results/LOG.md): `padding_free` saves the same
-padding and keeps the plain order. The Trainer's own sampler draws from the process's random state instead: it cannot be gone on with in mid-epoch.
+runs of fifty batches, and the batches are shuffled, so that their lengths do not rise and fall with the steps. Rows of
+one length are often of one kind, and such batches teach less (results/LOG.md); `padding_free` saves the same padding
+and keeps the plain order. The Trainer's own sampler draws from the process's random state instead: it cannot be gone
+on with in mid-epoch.
 """
 
 from __future__ import annotations
