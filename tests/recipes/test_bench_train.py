@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench_train import Kept, Run, summary
+from scripts.bench_train import summary
+from scripts.timed_training import Kept, Run
 
 
 def runs(ours_cpu_s: float, ours_loss: float) -> list[Run]:

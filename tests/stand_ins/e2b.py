@@ -19,80 +19,24 @@ after so many lines of a reply), "slow:SECONDS", "hang".
 from __future__ import annotations
 
 import asyncio
-import base64
-import codecs
-import contextlib
 import datetime
 import itertools
-import json
 import shutil
-import struct
 import tempfile
 import threading
 import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
-from harness.kernel.bwrap import BwrapKernel
-from harness.kernel.cells import OutputText
-from harness.kernel.protocol import HOME, INPUT, CellResult, Limits
+from harness.kernel.protocol import Limits
+from tests.stand_ins.e2b_inside import DROP, NEVER, Sandbox, said
 
 LIMITS = Limits(cell_s=3600, grace_s=1, memory_mb=512, disk_mb=256, processes=32, output_chars=1 << 20)
-END_OF_STREAM = 2
-DROP = web.RequestKey("drop", int)
-NEVER = -1
-COLOURED = "\x1b[0;31m{}\x1b[0m"
-
-Told = Callable[[str, str], None]
-
-
-class StreamingKernel(BwrapKernel):
-    """A bwrap kernel that tells what a cell writes as it comes: `tell(name of the stream, text)`."""
-
-    tell: Told = staticmethod(lambda *_: None)
-
-    def _outputs(self) -> tuple[OutputText, OutputText]:
-        return _ToldText("stdout", self.tell), _ToldText("stderr", self.tell)
-
-
-class _ToldText(OutputText):
-    def __init__(self, name: str, tell: Told) -> None:
-        super().__init__(1000)
-        self._name, self._tell = name, tell
-        self._told = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def feed(self, data: bytes) -> None:
-        super().feed(data)
-        if text := self._told.decode(data):
-            self._tell(self._name, text)
-
-
-@dataclass
-class Sandbox:
-    """One sandbox: what was asked for, the files sent to it, its kernel once there is one."""
-
-    id: str
-    asked: dict[str, Any]
-    folder: Path
-    files: dict[str, Path] = field(default_factory=dict)
-    kernel: StreamingKernel | None = None
-    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    commands: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
-    ends: asyncio.TimerHandle | None = None
-
-    async def running(self, limits: Limits) -> StreamingKernel:
-        async with self.starting:
-            if self.kernel is None:
-                kernel = StreamingKernel()
-                await kernel.start(self.files, limits)
-                self.kernel = kernel
-            return self.kernel
 
 
 class E2B:
@@ -166,15 +110,15 @@ class E2B:
         add("GET", "/v2/sandboxes", self._faulty("list", self._list))
         add("DELETE", "/sandboxes/{id}", self._faulty("kill", self._kill))
         add("POST", "/sandboxes/{id}/timeout", self._faulty("timeout", self._set_timeout))
-        add("GET", "/health", self._inside("health", self._health))
-        add("GET", "/files", self._inside("files", self._read))
-        add("POST", "/files", self._inside("files", self._write))
-        add("POST", "/filesystem.Filesystem/Remove", self._inside("files", self._remove))
-        add("POST", "/process.Process/Start", self._inside("process", self._start))
-        add("POST", "/process.Process/SendSignal", self._inside("process", self._signal))
-        add("POST", "/execute", self._inside("execute", self._execute))
-        add("GET", "/contexts", self._inside("contexts", self._contexts))
-        add("POST", "/contexts/{context}/restart", self._inside("contexts", self._restart))
+        add("GET", "/health", self._inside("health", Sandbox.health))
+        add("GET", "/files", self._inside("files", Sandbox.read))
+        add("POST", "/files", self._inside("files", Sandbox.write))
+        add("POST", "/filesystem.Filesystem/Remove", self._inside("files", Sandbox.remove))
+        add("POST", "/process.Process/Start", self._inside("process", Sandbox.start))
+        add("POST", "/process.Process/SendSignal", self._inside("process", Sandbox.signal))
+        add("POST", "/execute", self._inside("execute", Sandbox.execute))
+        add("GET", "/contexts", self._inside("contexts", Sandbox.contexts))
+        add("POST", "/contexts/{context}/restart", self._inside("contexts", Sandbox.restart))
         return application
 
     def _faulty(self, name: str, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
@@ -186,7 +130,7 @@ class E2B:
             what, _, number = fault.partition(":")
             if what.isdecimal():
                 headers = {"Retry-After": number} if number else {}
-                return _said(int(what), f"fault {what}", headers)
+                return said(int(what), f"fault {what}", headers)
             if what in ("slow", "hang"):
                 await asyncio.sleep(float(number or 3600))
             if what == "dead":
@@ -196,24 +140,23 @@ class E2B:
 
         return handle
 
-    def _inside(self, name: str, answer: Callable[[web.Request, Sandbox], Awaitable[web.StreamResponse]]) -> Any:
+    def _inside(self, name: str, answer: Callable[[Sandbox, web.Request], Awaitable[web.StreamResponse]]) -> Any:
         """`answer` of the sandbox that the request names; 502 where there is none."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             sandbox = self._alive.get(request.headers.get("E2b-Sandbox-Id", ""))
             if sandbox is None:
-                return _said(502, "The sandbox was not found")
-            return await answer(request, sandbox)
+                return said(502, "The sandbox was not found")
+            return await answer(sandbox, request)
 
         return self._faulty(name, handle)
 
-    # The control plane.
-
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("X-API-KEY") != self.KEY:
-            return _said(401, "Invalid API key")
+            return said(401, "Invalid API key")
         asked = await request.json()
-        sandbox = Sandbox(f"i{next(self._numbers):04}", asked, Path(tempfile.mkdtemp(dir=self._folder.name)))
+        folder = Path(tempfile.mkdtemp(dir=self._folder.name))
+        sandbox = Sandbox(f"i{next(self._numbers):04}", asked, folder, self.limits, self.root_commands)
         self.made.append(sandbox)
         self._alive[sandbox.id] = sandbox
         self._live_for(sandbox, asked["timeout"])
@@ -222,7 +165,7 @@ class E2B:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("X-API-KEY") != self.KEY:
-            return _said(401, "Invalid API key")
+            return said(401, "Invalid API key")
         wanted = dict(urllib.parse.parse_qsl(request.query.get("metadata", "")))
         now = datetime.datetime.now(datetime.UTC).isoformat()
         listed = [
@@ -238,14 +181,14 @@ class E2B:
 
     async def _kill(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["id"] not in self._alive:
-            return _said(404, "no such sandbox")
+            return said(404, "no such sandbox")
         self.killed.append(request.match_info["id"])
         await self._end(request.match_info["id"])
         return web.Response(status=204)
 
     async def _set_timeout(self, request: web.Request) -> web.StreamResponse:
         if (sandbox := self._alive.get(request.match_info["id"])) is None:
-            return _said(404, "no such sandbox")
+            return said(404, "no such sandbox")
         self._live_for(sandbox, (await request.json())["timeout"])
         return web.Response(status=204)
 
@@ -263,149 +206,3 @@ class E2B:
             if sandbox.kernel is not None:
                 await sandbox.kernel.close()
         shutil.rmtree(sandbox.folder, ignore_errors=True)
-
-    # The sandbox's daemon.
-
-    async def _health(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        return web.Response(status=204)
-
-    async def _read(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        path = request.query["path"]
-        try:
-            return web.Response(body=await (await sandbox.running(self.limits)).read_file(path))
-        except FileNotFoundError:
-            return _said(404, f"path '{path}' does not exist")
-        except IsADirectoryError:
-            return _said(400, f"path '{path}' is a directory")
-        except OSError as error:
-            return _said(500, f"error opening file '{path}': {error}")
-
-    async def _write(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        path = request.query.get("path", "")
-        if request.content_type == "application/octet-stream":
-            data = await request.read()
-        else:
-            part = await (await request.multipart()).next()
-            path, data = path or part.filename, bytes(await part.read())  # type: ignore[union-attr]
-        if path.startswith(INPUT + "/") and sandbox.kernel is None:
-            kept = sandbox.folder / str(len(sandbox.files))
-            kept.write_bytes(data)
-            sandbox.files[path.removeprefix(INPUT + "/")] = kept
-        else:
-            try:
-                await (await sandbox.running(self.limits)).write_file(path, data)
-            except IsADirectoryError:
-                return _said(400, f"path is a directory: {path}")
-            except OSError as error:
-                return _said(507 if error.errno == 28 else 500, f"error opening file: {error}")
-        return web.json_response([{"path": path, "name": Path(path).name, "type": "file"}])
-
-    async def _remove(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        path = (await request.json())["path"]
-        await (await sandbox.running(self.limits)).exec(["rm", "-rf", "--", path])
-        return web.json_response({})
-
-    async def _start(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        process = json.loads((await request.read())[5:])["process"]
-        user = base64.b64decode(request.headers.get("Authorization", "").removeprefix("Basic ")).decode()
-        reply = web.StreamResponse(headers={"Content-Type": "application/connect+json"})
-        await reply.prepare(request)
-        number = len(self.asked) + self.asked["process"]
-        await reply.write(_envelope({"event": {"start": {"pid": number}}}))
-        exit_code = 0
-        if user == "root:":
-            self.root_commands.append(process["args"][-1])
-        else:
-            kernel = await sandbox.running(self.limits)
-            argv, cwd = [process["cmd"], *process["args"]], process.get("cwd") or HOME
-            task = asyncio.create_task(kernel.exec(argv, None, cwd, process.get("envs", {}), None, 1 << 26))
-            sandbox.commands[number] = task
-            try:
-                done = await task
-                exit_code = done.returncode
-                for name, data in (("stdout", done.stdout), ("stderr", done.stderr)):
-                    for at in range(0, len(data), 1 << 15):
-                        text = base64.b64encode(data[at : at + (1 << 15)]).decode()
-                        await reply.write(_envelope({"event": {"data": {name: text}}}))
-            except asyncio.CancelledError:
-                if asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                    raise  # the client has gone
-                exit_code = -1  # a signal
-            finally:
-                task.cancel()
-                del sandbox.commands[number]
-        if request[DROP] == NEVER:
-            await reply.write(_envelope({"event": {"end": {"exitCode": exit_code, "exited": exit_code >= 0}}}))
-            await reply.write(_envelope({}, END_OF_STREAM))
-        elif request.transport is not None:
-            request.transport.abort()
-        return reply
-
-    async def _signal(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        number = (await request.json())["process"]["pid"]
-        if number in sandbox.commands:
-            sandbox.commands[number].cancel()
-        return web.json_response({})
-
-    # The code interpreter.
-
-    async def _execute(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        code = (await request.json())["code"]
-        kernel = await sandbox.running(self.limits)
-        lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        kernel.tell = lambda name, text: lines.put_nowait({"type": name, "text": text, "timestamp": 0})
-        cell = asyncio.create_task(kernel.run(code))
-        cell.add_done_callback(lambda _: lines.put_nowait(None))
-        reply = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await reply.prepare(request)
-        left = request[DROP]
-        try:
-            while (line := await lines.get()) is not None:
-                await reply.write(json.dumps(line).encode() + b"\n")
-                if left > 0 and (left := left - 1) == 0:
-                    break
-            if left != NEVER:
-                assert request.transport is not None
-                request.transport.abort()
-                return reply
-            for line in _outcome(await cell):
-                await reply.write(json.dumps(line).encode() + b"\n")
-        finally:
-            cell.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await cell
-        return reply
-
-    async def _contexts(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        return web.json_response([{"id": "default", "language": "python", "cwd": HOME}])
-
-    async def _restart(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        await (await sandbox.running(self.limits)).restart()
-        return web.json_response({})
-
-
-def _outcome(result: CellResult) -> list[dict[str, Any]]:
-    """What E2B sends of a cell that ended."""
-    lines: list[dict[str, Any]] = [{"type": "number_of_executions", "execution_count": result.execution_count}]
-    if result.status == "died":
-        error = {"name": "ContextRestarting", "value": "Context was restarted", "traceback": ""}
-        return [*lines, {"type": "error", **error}]
-    if result.result is not None:
-        text = result.result
-        if text.startswith("'") and text.endswith("'"):
-            text = text[1:-1]
-        lines.append({"type": "result", "text": text, "is_main_result": True})
-    if result.error is not None:
-        *traceback, last = result.error.traceback.split("\n")
-        shown = "\n".join([*map(COLOURED.format, traceback), last])
-        lines.append({"type": "error", "name": result.error.name, "value": result.error.message, "traceback": shown})
-    return lines
-
-
-def _envelope(message: dict[str, Any], flags: int = 0) -> bytes:
-    data = json.dumps(message).encode()
-    return struct.pack(">BI", flags, len(data)) + data
-
-
-def _said(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"code": status, "message": message}, status=status, headers=headers)

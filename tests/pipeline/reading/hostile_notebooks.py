@@ -27,6 +27,12 @@ def nested(opening: bytes, closing: bytes, depth: int) -> bytes:
 
 
 def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
+    yield from refused_bytes()
+    yield from refused_shapes()
+
+
+def refused_bytes() -> Iterator[tuple[str, bytes, str]]:
+    """What is no JSON object, or too deep or too large to be read as one."""
     good = json.dumps(notebook(CODE)).encode()
     for name, data in {"nothing": b"", "zero bytes": bytes(10_000), "blanks": b" \r\n\t" * 99}.items():
         yield name, data, "empty"
@@ -52,6 +58,7 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
     }
     for name, data in broken.items():
         yield name, data, "wrong types" if name == "number of 10,000 digits" else "broken JSON"
+    yield "JSON lines", good + b"\n" + good, "broken JSON"
     for name, data in {"list": b"[]", "number": b"4", "text": b'"cells"', "null": b"null", "true": b"true"}.items():
         yield f"a {name}", data, "not an object"
     yield "a list in UTF-16", "[1]".encode("utf-16"), "not an object"
@@ -68,6 +75,10 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
     yield "20 MB of empty lines", lines, "too many parts"
     yield "20,000 cells", json.dumps(notebook(*[CODE] * 20_000)).encode(), "too many cells"
     yield "40 MB", b" " * 40_000_000 + good, "too large"
+
+
+def refused_shapes() -> Iterator[tuple[str, bytes, str]]:
+    """JSON objects that are no notebook, or have a part of another type."""
     yield "no keys", b"{}", "no cells"
     yield "keys of something else", b'{"name": "package", "version": "1.0"}', "no cells"
     yield "no cells in it", json.dumps(notebook()).encode(), "no cells"
@@ -92,7 +103,6 @@ def refused_notebooks() -> Iterator[tuple[str, bytes, str]]:
         yield f"{field} is a list", with_output(**{field: ["x"]}), "wrong types"
     yield "output_type is null", with_output(output_type=None), "wrong types"
     yield "level is a text", with_cell(level="2"), "wrong types"
-    yield "JSON lines", good + b"\n" + good, "broken JSON"
     yield "text/plain is a number", with_output(data={"text/plain": 3}), "wrong types"
     yield "traceback is a number", with_output(traceback=3), "wrong types"
     for value in (1, 0, 5, 99, -4):

@@ -4,123 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from inspect_ai import eval
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.event import InfoEvent, ModelEvent
 from inspect_ai.log import EvalSample
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ContentReasoning,
     ContentText,
-    GenerateConfig,
     ModelOutput,
-    ModelUsage,
-    get_model,
 )
-from inspect_ai.tool import ToolChoice, ToolInfo
 
 import dabstep._registry  # noqa: F401  (the kernel sandbox, by its name)
 from harness.baseline import IMPORTS, baseline
 from harness.notebook import to_notebook
-from harness.records import Question, Trace
-from harness.trace import chat_row, read_traces
-from tasks.notebook_task import NotebookSettings, notebook_task
+from harness.trace import chat_row
+from tests.harness.baseline.conftest import Reply, Run, answer, block, cells, model_calls, question, score
 
 pytest.importorskip("smolagents", reason="the extra `baseline` is not installed")
-
-Reply = str | ModelOutput | Callable[[list[ChatMessage]], str]
-
-
-def block(code: str, thought: str = "I go on.") -> str:
-    """A turn in the baseline's format."""
-    return f"Thought: {thought}\n<code>\n{code}\n</code>"
-
-
-def question(id: str = "q", answer: str = "6") -> Question:
-    return Question(
-        id=id,
-        question=f"{id}: what is the sum of x?",
-        guidelines="A whole number.",
-        level="primer",
-        answer=answer,
-        source="numbers",
-        source_id=id,
-        licence="CC0-1.0",
-        checked="by hand",
-    )
-
-
-class Run:
-    """One evaluation of a scripted model: its samples, and what the model was shown last at each call."""
-
-    def __init__(self, folder: Path, script: Callable[[list[ChatMessage], int], Reply]) -> None:
-        self.folder, self.script = folder, script
-        self.shown: list[str] = []
-        self.log = ""
-
-    def __call__(self, *questions: Question, **options: Any) -> list[EvalSample]:
-        (self.folder / "a.csv").write_text("x\n1\n2\n3\n", encoding="utf-8")
-        task = notebook_task(
-            questions,
-            {question.id: {"a.csv": self.folder / "a.csv"} for question in questions},
-            {},
-            NotebookSettings(split="test", data_hash="test", scaffold="baseline"),
-        )
-        model = get_model("mockllm/model", custom_outputs=self._reply, memoize=False)
-        [done] = eval(task, model=model, log_dir=str(self.folder / "logs"), display="none", **options)
-        self.log = done.location
-        return done.samples or []
-
-    @property
-    def traces(self) -> list[Trace]:
-        return list(read_traces(self.log))
-
-    def _reply(
-        self, messages: list[ChatMessage], tools: list[ToolInfo], choice: ToolChoice, config: GenerateConfig
-    ) -> ModelOutput:
-        self.shown.append(messages[-1].text)
-        reply = self.script(messages, sum(message.role == "assistant" for message in messages))
-        reply = reply(messages) if callable(reply) else reply
-        output = reply if isinstance(reply, ModelOutput) else ModelOutput.from_content("mockllm", reply)
-        output.usage = ModelUsage(input_tokens=10, output_tokens=2, total_tokens=12)
-        return output
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[..., tuple[EvalSample, Run]]:
-    """Plays a model's turns, the last one again and again, for one question; the sample, and the run."""
-
-    def run(*turns: Reply, **options: Any) -> tuple[EvalSample, Run]:
-        said = Run(tmp_path, lambda _, turn: turns[min(turn, len(turns) - 1)])
-        [sample] = said(question(), **options)
-        return sample, said
-
-    return run
-
-
-def score(sample: EvalSample) -> object:
-    return (sample.scores or {})["grade"].value
-
-
-def cells(sample: EvalSample) -> Sequence[dict[str, Any]]:
-    return sample.store.get("NotebookState:cells", [])  # type: ignore[no-any-return]
-
-
-def answer(sample: EvalSample) -> str | None:
-    return sample.store.get("NotebookState:answer")
-
-
-def model_calls(sample: EvalSample) -> list[ModelEvent]:
-    return [event for event in sample.events if isinstance(event, ModelEvent)]
-
 
 READ = "import pandas as pd\ndf = pd.read_csv('/home/user/input/a.csv')"
 
@@ -166,23 +70,6 @@ def test_a_trace_a_notebook_and_a_chat_row_are_made_of_it(play: Callable[..., tu
     ]
     roles = [message["role"] for message in chat_row(trace)["messages"]]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
-
-
-def test_after_ten_steps_the_model_is_asked_for_its_answer_in_words(
-    play: Callable[..., tuple[EvalSample, Run]],
-) -> None:
-    sample, _ = play(*[block(f"print({n})") for n in range(10)], "It is six, I believe.")
-    assert len(cells(sample)) == 10
-    assert len(model_calls(sample)) == 11
-    assert (score(sample), answer(sample)) == ("I", "It is six, I believe.")
-    assert sample.messages[-1].text == "It is six, I believe."
-    [ended] = [event.data for event in sample.events if isinstance(event, InfoEvent) and event.source == "smolagents"]
-    assert ended == {"steps": 10, "state": "max_steps_error"}
-
-
-def test_no_answer_at_all_is_graded_wrong(play: Callable[..., tuple[EvalSample, Run]]) -> None:
-    sample, _ = play(*[block("1 + 1")] * 10, "")
-    assert (score(sample), answer(sample)) == ("I", None)
 
 
 @pytest.mark.parametrize(
@@ -293,63 +180,6 @@ def test_a_kernel_that_died_is_told_and_the_next_has_its_final_answer(
     assert "Code execution failed: " in run.shown[2]
     assert "NameError" in run.shown[3]
     assert score(sample) == "C"
-
-
-def threads_in_the_agent() -> list[str]:
-    """Threads that are still inside smolagents' loop; idle workers of the event loop's pool are not."""
-    stacks = [traceback.extract_stack(frame) for frame in sys._current_frames().values()]
-    return [line.name for stack in stacks for line in stack if "/smolagents/" in line.filename]
-
-
-@pytest.mark.parametrize(
-    ("limit", "kind", "count"),
-    [({"turn_limit": 3}, "turn", 3), ({"token_limit": 30}, "token", 2), ({"time_limit": 3}, "time", 1)],
-)
-def test_inspects_limits_end_it_and_it_is_scored(
-    play: Callable[..., tuple[EvalSample, Run]], limit: dict[str, int], kind: str, count: int
-) -> None:
-    first = "import time\nprint('begun')\n" + ("time.sleep(60)" if kind == "time" else "1")
-    sample, run = play(block(first), block("1 + 1"), **limit)
-    assert sample.limit is not None
-    assert (sample.limit.type, score(sample), answer(sample)) == (kind, "I", None)
-    assert len(cells(sample)) == (count if kind != "time" else 0)
-    assert run.traces[0].stop_reason == kind
-    assert sample.messages[-1].role == "assistant"
-    assert not threads_in_the_agent()
-
-
-def test_a_limit_that_strikes_in_the_model_ends_it(tmp_path: Path) -> None:
-    async def slow(*_: object) -> ModelOutput:
-        import anyio
-
-        await anyio.sleep(60)
-        raise AssertionError
-
-    run = Run(tmp_path, lambda *_: "")
-    run._reply = slow  # type: ignore[method-assign, assignment]
-    [sample] = run(question(), time_limit=2)
-    assert sample.limit is not None
-    assert (sample.limit.type, score(sample)) == ("time", "I")
-
-
-def test_a_failing_provider_fails_the_sample_and_is_not_told_to_the_model(tmp_path: Path) -> None:
-    def fail(messages: list[ChatMessage], turn: int) -> Reply:
-        if turn == 1:
-            raise RuntimeError("no such deployment")
-        return block("1 + 1")
-
-    run = Run(tmp_path, fail)
-    [sample] = run(question())
-    assert sample.error is not None
-    assert "RuntimeError('no such deployment')" in sample.error.message
-    assert len(run.shown) == 2
-
-
-def test_a_full_context_ends_it(play: Callable[..., tuple[EvalSample, Run]]) -> None:
-    full = ModelOutput.from_content("mockllm", "", stop_reason="model_length")
-    sample, run = play(block("1 + 1"), full)
-    assert (score(sample), len(model_calls(sample))) == ("I", 2)
-    assert run.traces[0].stop_reason == "model_length"
 
 
 def test_samples_that_run_at_once_do_not_mix(tmp_path: Path) -> None:
