@@ -117,7 +117,7 @@ def worlds(
         raise _fail(error) from None
     typer.echo(f"{len(drawn.questions)} questions about {len(drawn.worlds)} worlds in {output}")
     for reason, times in drawn.thrown_away.most_common():
-        typer.echo(f"  drawn again {times} times: {reason}")
+        typer.echo(f"  drawn again: {times}, {reason}")
     if study.asked_for():
         from dabstep.study_data import log_question_set
 
