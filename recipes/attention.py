@@ -8,7 +8,7 @@ one document after the other. Batches with padding go through SDPA as usual. Fla
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ def attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     packed = attention_mask is None and query.shape[0] == 1 and query.shape[2] == key.shape[2]
-    ends = _ends(query, kwargs) if packed else None
+    ends = document_ends(query.shape[2], kwargs) if packed else None
     if ends is None:
         done: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -60,30 +60,25 @@ def attend(
         return _on_gpu(
             query, key, value, ends, int(kwargs.get("max_length_q") or query.shape[2]), dropout, scaling
         ), None
-    bounds = ends.tolist()
+    lengths = ends.diff().tolist()  # split, not sliced: the backward of that is one concatenation
+    documents = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    grouped = query.shape[1] != key.shape[1]
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            dropout_p=dropout,
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
+            q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=grouped
         )
-        for start, end in pairwise(bounds)
+        for q, k, v in documents
     ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _ends(query: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor | None:
+def document_ends(length: int, given: Mapping[str, Any]) -> torch.Tensor | None:
     """Where documents begin and the last one ends, by the collator or by positions that begin anew; None: no row."""
-    given = kwargs.get("cu_seq_lens_q")
-    positions = kwargs.get("position_ids")
-    if given is not None or positions is None or positions.shape != (1, query.shape[2]):
-        return given
+    ends, positions = given.get("cu_seq_lens_q"), given.get("position_ids")
+    if ends is not None or positions is None or positions.shape != (1, length):
+        return ends
     starts = (positions[0] == 0).nonzero().flatten().to(torch.int32)
-    return torch.cat([starts, starts.new_tensor([query.shape[2]])]) if len(starts) and starts[0] == 0 else None
+    return torch.cat([starts, starts.new_tensor([length])]) if len(starts) and starts[0] == 0 else None
 
 
 def _on_gpu(

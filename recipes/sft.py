@@ -106,6 +106,8 @@ def make_trainer(
     )
     if args.process_index == 0:
         print("\n".join(account.lines()))
+    if args.padding_free and not args.packing:
+        args.max_length = None  # TRL refuses it there as not kept to; here longer rows are gone by now
     if model is None:
         args.model_init_kwargs = load_arguments(args.model_init_kwargs, model_config)
     trainer = RecipeTrainer(

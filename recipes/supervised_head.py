@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from recipes.last_layer import fits, use_short_last_layer
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -33,6 +35,7 @@ def use_supervised_head(model: PreTrainedModel) -> bool:
     if any(getattr(config, name, None) is not None for name in LEFT_TO_TRL) or hasattr(config, "output_router_logits"):
         return False
     trl_forward = model.forward
+    short = use_short_last_layer(model)
 
     def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **kwargs: Any) -> Any:
         head = self.get_output_embeddings()
@@ -40,11 +43,16 @@ def use_supervised_head(model: PreTrainedModel) -> bool:
         if not kwargs.get("fused_lm_head") or labels is None or apart or head.weight.device.type != "cpu":
             return trl_forward(*args, **({} if labels is None else {"labels": labels}), **kwargs)
         kwargs.pop("fused_lm_head")
-        hidden = self.base_model(*args, **kwargs | {"use_cache": False}).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         supervised = targets != -100
         wanted = targets[supervised]
-        log_probs = functional.log_softmax(head(hidden[supervised]).float(), dim=-1)
+        kwargs["use_cache"] = False
+        if short and len(wanted) and not args and fits(self, kwargs):
+            predicting = supervised[0].nonzero().flatten()
+            hidden = self.base_model(**kwargs, predicting=predicting).last_hidden_state[0]
+        else:
+            hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1][supervised]
+        log_probs = functional.log_softmax(head(hidden).float(), dim=-1)
         chosen = -functional.nll_loss(log_probs, wanted, reduction="none")
         with torch.no_grad():
             entropy = -torch.einsum("nv,nv->n", log_probs.exp(), log_probs)

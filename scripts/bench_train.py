@@ -2,12 +2,12 @@
 
 The same rows of rule worlds, the same tiny models, rates and batches, by turns in one process with one thread:
 - TRL: SFTTrainer with its defaults (bf16, checkpointing, plainly random order, loss head over every position);
-- ours: RecipeTrainer, fp32, no checkpointing, the head over supervised positions only, and no padding: a batch is one
-  long row, its documents kept apart by the attention. Order and batches are TRL's own.
+- ours: RecipeTrainer, fp32, no checkpointing, head and last layer at supervised positions only, and no padding: a
+  batch is one long row, its documents kept apart by the attention. Order and batches are TRL's own.
 Each seed draws a model and an order. Speed is non-padding tokens a second of CPU time, from the first step to the last,
 so that what else runs on the machine matters little. Equal is what both end at: the mean loss of 120 rows that were not
 trained on, by TRL's own evaluation, and the spread of that over the seeds is beside it. Then one gain after the other,
-one epoch of 160 rows each. Writes results/runs/bench/train.json and ends with exit status 1 where ours is not 2.2 times
+one epoch each. Writes results/runs/bench/train.json and ends with exit status 1 where ours is not 2.2 times
 as fast at the same loss. Data are made once (about a minute) under results/runs/bench/train;
 broken off, it goes on with the runs that are still to come.
 """

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.progress import track
 
-HELD_BACK, GAINS_ROWS = 120, 160
+HELD_BACK = 120
 
 LEARNING: dict[str, Any] = {
     "learning_rate": 0.005,
@@ -41,7 +41,7 @@ GAINS: dict[str, tuple[bool, dict[str, Any], str]] = {
     "without checkpointing": (False, {"gradient_checkpointing": False}, ""),
     "and in fp32": (False, PLAIN, ""),
     "and the head over supervised positions": (True, PLAIN, ""),
-    "and no padding, attention by documents: ours": (True, OURS, "documents"),
+    "and no padding, last layer where it is read: ours": (True, OURS, "documents"),
     "padded, grouped by length instead": (True, GROUPED, ""),
     "packed instead, SDPA's mask": (True, PLAIN | {"packing": True, "max_length": 640, "batch": 1}, ""),
     "packed instead, documents": (True, PLAIN | {"packing": True, "max_length": 640, "batch": 1}, "documents"),
@@ -135,7 +135,7 @@ class Bench:
     def gain(self, name: str) -> Run:
         """One epoch of a row of GAINS."""
         quick, settings, how = GAINS[name]
-        return self.train(name, 0, quick, settings, how, 1, rows=GAINS_ROWS)
+        return self.train(name, 0, quick, settings, how, 1, judged=False)
 
     def train(
         self,
@@ -145,7 +145,7 @@ class Bench:
         settings: dict[str, Any],
         how: str,
         epochs: float,
-        rows: int | None = None,
+        judged: bool = True,
     ) -> Run:
         """Train and evaluate once.
 
@@ -156,7 +156,7 @@ class Bench:
             settings: TRL's, where they differ from its defaults; `batch` is rows a step (8).
             how: "", or "documents" for that attention, or "muon" for that optimizer too.
             epochs: How often each row is seen.
-            rows: How many; None: all.
+            judged: Whether the rows held back are evaluated, too; else the loss is not a number.
         """
         from datasets import Dataset
         from transformers import AutoTokenizer
@@ -191,7 +191,7 @@ class Bench:
             use_muon(trainer, 0.02)
         tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
         trainer.train()
-        return Run(who, seed, round(tokens * epochs), clock.spent_s, self.loss(trainer) if rows is None else math.nan)
+        return Run(who, seed, round(tokens * epochs), clock.spent_s, self.loss(trainer) if judged else math.nan)
 
     def loss(self, trainer: Any) -> float:
         """Mean loss a supervised token of the rows held back, by TRL's own evaluation in fp32."""

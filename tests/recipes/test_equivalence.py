@@ -64,9 +64,7 @@ def test_the_training_moves_the_weights_by_far_more_than_the_tolerance(
             {"packing": True, "max_length": 2000, "per_device_train_batch_size": 1, "attention": "documents"},
             id="packed, documents",
         ),
-        pytest.param(
-            {"padding_free": True, "max_length": None, "attention": "documents"}, id="padding-free, documents"
-        ),
+        pytest.param({"padding_free": True, "attention": "documents"}, id="padding-free, documents"),
         pytest.param({"attention": "documents"}, id="padded, documents"),
         pytest.param({"gradient_checkpointing": True}, id="checkpointed"),
         pytest.param({"train_sampling_strategy": "group_by_length"}, id="grouped by length, one batch"),

@@ -44,6 +44,13 @@ def test_one_epoch_leaves_a_checkpoint_that_serves_with_the_template_it_trained_
     assert (checkpoint / "model.safetensors").exists()
 
 
+def test_without_padding_longer_rows_are_dropped_and_counted_too(study: Path, tmp_path: Path) -> None:
+    how = ["--padding_free", "true", "--attn_implementation", "documents", "--max_steps", "2"]
+    done = sft(study, *how, "--output_dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "33 rows read, 1 dropped as longer than max_length=512 tokens, 32 used" in done.stdout
+
+
 def test_a_missing_training_set_is_named_with_the_way_to_make_one(study: Path, tmp_path: Path) -> None:
     done = sft(study, "--training_set", str(tmp_path / "nowhere"))
     assert done.returncode == 2
