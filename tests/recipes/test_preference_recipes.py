@@ -87,9 +87,12 @@ def test_a_yaml_of_preferences_takes_two_steps(name: str, prepared: Callable[[st
     assert "tool_response" not in said
     assert "\ntool\n" not in said
     trainer.train()
-    losses = [point["loss"] for point in trainer.state.log_history if "loss" in point]
-    assert len(losses) == 2
-    assert losses[0] == pytest.approx(0.693, abs=0.01)  # chosen and rejected are as likely as before
+    points = [point for point in trainer.state.log_history if "loss" in point]
+    assert len(points) == 2
+    assert points[0]["rewards/margins"] == pytest.approx(0.0, abs=0.01)  # chosen and rejected are as likely as before
+    of_the_chosen = -points[0]["logps/chosen"] / sum(trainer.train_dataset[0]["chosen_mask"])  # a token
+    expected = 0.693 + (of_the_chosen if "sft" in args.loss_type else 0.0)
+    assert points[0]["loss"] == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.filterwarnings("ignore")
