@@ -65,6 +65,10 @@ def test_the_training_moves_the_weights_by_far_more_than_the_tolerance(
             id="packed, documents",
         ),
         pytest.param({"padding_free": True, "attention": "documents"}, id="padding-free, documents"),
+        pytest.param(
+            {"padding_free": True, "attention": "documents", "gradient_checkpointing": True},
+            id="padding-free, checkpointed",
+        ),
         pytest.param({"attention": "documents"}, id="padded, documents"),
         pytest.param({"gradient_checkpointing": True}, id="checkpointed"),
         pytest.param({"train_sampling_strategy": "group_by_length"}, id="grouped by length, one batch"),
