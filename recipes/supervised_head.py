@@ -2,7 +2,8 @@
 
 TRL's fused head (`trl.trainer.utils.add_fused_lm_head`) does so on a GPU, with kernels of its own; on a CPU it projects
 every position, twice. `use_supervised_head(model)` takes its place there, with the same outputs, and leaves all else
-to it. Models whose logits are scaled, capped or routed are left to TRL everywhere.
+to it; of a packed row it has the last layer computed there only, too (`last_layer.py`). Models whose logits are scaled,
+capped or routed are left to TRL everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a half-taught tiny model learns from its own rollouts: `make bench-rollouts` (two cores; SEEDS="0 1" for more).
 
     the demo's training -> its checkpoint of epoch 2 -> 8 rollouts of 400 questions -> right ones, pairs, prompts
-    -> dpo.py and grpo.py, a run a seed -> 500 fresh held-out questions, the same for all -> `dabstep compare`
+    -> dpo.py and grpo.py, a run a seed -> 1,000 fresh held-out questions, the same for all -> `dabstep compare`
 
 Every step is the command that a user would type, printed as it starts; one whose product is whole is not run again: a
 killed bench goes on by the same command. It records nothing and decides nothing: the tables are for results/LOG.md.
@@ -10,7 +10,6 @@ killed bench goes on by the same command. It records nothing and decides nothing
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -21,27 +20,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dabstep.demo_parts import ENVIRONMENT, finished_log
-from harness.files import write_whole
-from recipes.checkpoints import RUN
+from recipes.checkpoints import RUN, claim
 
 BIN = Path(sys.executable).parent
 PYTHON = str(BIN / "python")
 DABSTEP = str(BIN / "dabstep")
-NUMBERS = ("ask", "held_out", "tries", "traces", "epochs", "start_at")
+NUMBERS = ("ask", "held_out", "held_out_seed", "tries", "traces")
 SAMPLING = ["--max-tokens", "64", "--turn-limit", "4", "--max-connections", "64", "--max-samples", "64"]
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("results/runs/rollouts"))
+    parser.add_argument("--output", "--output_dir", type=Path, default=Path("results/runs/rollouts"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ask", type=int, default=400, help="questions that are rolled out")
-    parser.add_argument("--held-out", type=int, default=500, help="fresh questions that score")
+    parser.add_argument("--held-out", type=int, default=1000, help="fresh questions that score")
+    parser.add_argument("--held-out-seed", type=int, default=31, help="another seed makes others")
     parser.add_argument("--tries", type=int, default=8, help="rollouts of a question")
     parser.add_argument("--traces", type=int, default=2400, help="taught traces of the start")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs that the start's training is planned for")
-    parser.add_argument("--start-at", type=int, default=2, help="epoch whose checkpoint is the start")
     parser.add_argument("--variant", action="append", metavar="NAME=METHOD:FLAGS", help="default: dpo=dpo: grpo=grpo:")
     Bench(parser.parse_args()).run()
 
@@ -52,18 +49,17 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.given = arguments
         self.root: Path = arguments.output
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.claim()
+        claim(self.root, {name: getattr(arguments, name) for name in NUMBERS})
 
     def run(self) -> None:
         """All of them, then the comparisons."""
-        demo = ["demo", "--output", str(self.root / "start"), "--epochs", str(self.given.epochs), "--last-only"]
+        demo = ["demo", "--output", str(self.root / "start"), "--epochs", "3", "--last-only"]
         start = self.root / "start" / "model" / "trained"
         self.step("start", lambda: (start / "config.json").exists(), DABSTEP, *demo, "--traces", str(self.given.traces))
         checkpoints = sorted(start.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
-        base = checkpoints[self.given.start_at - 1]
+        base = checkpoints[1]  # of epoch 2
         self.questions("ask", "training", self.given.ask, 7)
-        self.questions("fresh", "held-out", self.given.held_out, 9)
+        self.questions("fresh", "held-out", self.given.held_out, self.given.held_out_seed)
         tries = ["--epochs", str(self.given.tries), "--temperature", "0.8", "--top-p", "0.95"]
         self.evaluate("rollouts", "ask", base, tries)
         self.evaluate("before", "fresh", base, ["--temperature", "0"])
@@ -77,15 +73,6 @@ class Bench:
         names = [self.tuned(variant, base, seed) for seed in self.given.seeds for variant in variants]
         logs = [str(finished_log(self.root / "logs" / name)) for name in ("before", *names)]
         self.step("compare", lambda: False, DABSTEP, "compare", *logs, "--labels", ",".join(["before", *names]))
-
-    def claim(self) -> None:
-        """Refuse a folder that was begun with other numbers: what is there already would be taken for ours."""
-        numbers = {name: getattr(self.given, name) for name in NUMBERS}
-        file = self.root / "numbers.json"
-        begun = json.loads(file.read_text()) if file.exists() else numbers
-        if begun != numbers:
-            raise SystemExit(f"{self.root} was begun with {begun}, not {numbers}. Give another --output.")
-        write_whole(file, json.dumps(numbers))
 
     def questions(self, name: str, split: str, count: int, seed: int) -> None:
         """A question set of its own worlds, ten questions a world."""
